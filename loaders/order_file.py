@@ -1,0 +1,254 @@
+"""Reads a file of order lines and judges every line by itself.
+
+One physical line is one order line: no field of the service holds a line break, and taking lines
+one by one keeps an unclosed quote from swallowing the rest of the file. What the rules mean stands
+in docs/data_model.md.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TextIO
+
+from loaders.errors import DeliveryRefused
+
+REQUIRED_COLUMNS = (
+    "uniq_id",
+    "date_time",
+    "city_id",
+    "city_name",
+    "customer_id",
+    "first_name",
+    "last_name",
+    "item_id",
+    "item_name",
+    "quantity",
+    "payment_amount",
+)
+# id numbers the lines of one file and is no key; files from before refunds have no status.
+OPTIONAL_COLUMNS = ("id", "status")
+STATUSES = ("shipped", "refunded")
+# The span of mart.d_calendar.
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2049, 12, 31)
+# Of staging.user_order_log.
+UNIQ_ID_LENGTH, NAME_LENGTH = 32, 100
+MAX_INTEGER, MAX_BIGINT = 2**31 - 1, 2**63 - 1
+# A real line has about 150 characters. Longer ones are read in pieces, so that memory stays flat.
+MAX_LINE_LENGTH = 64 * 1024
+
+_INTEGER = re.compile(r"[0-9]{1,19}")
+_AMOUNT = re.compile(r"0*[0-9]{1,8}(\.[0-9]{1,2})?")
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?)?"
+)
+
+
+class _Rejected(Exception):
+    """The line cannot be accepted; the one argument is the reason as quarantine shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """The values of one order line, in the order of REQUIRED_COLUMNS, then the status."""
+
+    uniq_id: str
+    date_time: datetime
+    city_id: int
+    city_name: str
+    customer_id: int
+    first_name: str
+    last_name: str
+    item_id: int
+    item_name: str
+    quantity: int
+    payment_amount: Decimal
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedLine:
+    """A data line of the file: accepted by the rules of a single line, or the reason why not."""
+
+    line_number: int
+    raw_line: str
+    order: OrderLine | None
+    reason: str | None
+
+
+class OrderFile:
+    """One open file of order lines. Iterating gives a `JudgedLine` for every line that has text.
+
+    Args:
+        path: UTF-8 with or without a byte order mark; LF, CRLF or CR.
+        first_day, last_day: the days the delivery covers; other days are rejected.
+
+    Raises:
+        DeliveryRefused: if the header does not hold the required columns.
+    """
+
+    def __init__(self, path: Path, first_day: date, last_day: date) -> None:
+        self._first_day, self._last_day = first_day, last_day
+        _refuse_other_encodings(path)
+        # Bytes that are not UTF-8 cost their line, not the file.
+        self._file: TextIO = path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None)
+        try:
+            self._columns = self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+        known = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+        self.unknown_columns = [name for name in self._columns if name not in known]
+        self._positions = [self._columns.index(name) for name in REQUIRED_COLUMNS]
+        self._status_position = self._columns.index("status") if "status" in self._columns else None
+
+    def __enter__(self) -> "OrderFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[JudgedLine]:
+        for line_number, text in self._lines(first_line=2):
+            try:
+                order, reason = self._judge(text), None
+            except _Rejected as rejected:
+                order, reason = None, str(rejected)
+            yield JudgedLine(line_number, _printable(text), order, reason)
+
+    def _lines(self, first_line: int) -> Iterator[tuple[int, str]]:
+        line_number = first_line - 1
+        while piece := self._file.readline(MAX_LINE_LENGTH):
+            line_number += 1
+            text = piece.rstrip("\n")
+            # The rest of an over-long line; what was kept is enough to recognise it by.
+            while not piece.endswith("\n") and (piece := self._file.readline(MAX_LINE_LENGTH)):
+                pass
+            if text and not text.isspace():
+                yield line_number, text
+
+    def _read_header(self) -> list[str]:
+        text = self._file.readline(MAX_LINE_LENGTH)
+        if not text.strip():
+            raise DeliveryRefused("line 1: there is no header")
+        try:
+            columns = [name.strip() for name in _fields(text.rstrip("\n"))]
+        except _Rejected as rejected:
+            raise DeliveryRefused(f"line 1: the header cannot be read ({rejected})") from None
+        problems = []
+        if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
+            problems.append(f"missing {', '.join(missing)}")
+        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+            problems.append(f"more than once {', '.join(repr(name) for name in repeated)}")
+        if problems:
+            known = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+            if unknown := [_printable(name) for name in columns if name not in known]:
+                problems.append(f"not known {', '.join(repr(name[:100]) for name in unknown)}")
+            raise DeliveryRefused(f"line 1: columns of the header: {'; '.join(problems)}")
+        return columns
+
+    def _judge(self, text: str) -> OrderLine:
+        fields = _fields(text)
+        if len(fields) != len(self._columns):
+            raise _Rejected("column_count")
+        (
+            uniq_id,
+            date_time,
+            city_id,
+            city_name,
+            customer_id,
+            first_name,
+            last_name,
+            item_id,
+            item_name,
+            quantity,
+            payment_amount,
+        ) = (fields[position] for position in self._positions)
+        status = "" if self._status_position is None else fields[self._status_position]
+        if not uniq_id.strip() or len(uniq_id) > UNIQ_ID_LENGTH:
+            raise _Rejected("uniq_id")
+        return OrderLine(
+            uniq_id,
+            self._moment(date_time),
+            _integer(city_id, "city_id"),
+            _name(city_name, "city_name"),
+            _integer(customer_id, "customer_id"),
+            _name(first_name, "first_name"),
+            _name(last_name, "last_name"),
+            _integer(item_id, "item_id"),
+            _name(item_name, "item_name"),
+            _integer(quantity, "quantity", smallest=1, largest=MAX_BIGINT),
+            _amount(payment_amount),
+            _status(status),
+        )
+
+    def _moment(self, text: str) -> datetime:
+        if not _MOMENT.fullmatch(text.strip()):
+            raise _Rejected("date_time")
+        try:
+            moment = datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise _Rejected("date_time") from None
+        if not FIRST_DAY <= moment.date() <= LAST_DAY:
+            raise _Rejected("outside_calendar")
+        if not self._first_day <= moment.date() <= self._last_day:
+            raise _Rejected("outside_delivery")
+        return moment
+
+
+def _refuse_other_encodings(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or (start[1::2] == b"\0\0"):
+        raise DeliveryRefused("line 1: the file is UTF-16, not UTF-8")
+
+
+def _fields(text: str) -> Sequence[str]:
+    if len(text) >= MAX_LINE_LENGTH:
+        raise _Rejected("line_too_long")
+    if "\0" in text:
+        raise _Rejected("nul_byte")
+    if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
+        raise _Rejected("not_utf8")
+    if '"' not in text:
+        return text.split(",")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error:
+        raise _Rejected("quoting") from None
+
+
+def _integer(text: str, name: str, smallest: int = 0, largest: int = MAX_INTEGER) -> int:
+    text = text.strip()
+    if not _INTEGER.fullmatch(text) or not smallest <= int(text) <= largest:
+        raise _Rejected(name)
+    return int(text)
+
+
+def _amount(text: str) -> Decimal:
+    text = text.strip()
+    if not _AMOUNT.fullmatch(text):
+        raise _Rejected("payment_amount")
+    return Decimal(text)
+
+
+def _name(text: str, name: str) -> str:
+    if len(text) > NAME_LENGTH:
+        raise _Rejected(name)
+    return text
+
+
+def _status(text: str) -> str:
+    status = text.strip().lower() or "shipped"
+    if status not in STATUSES:
+        raise _Rejected("status")
+    return status
+
+
+def _printable(text: str) -> str:
+    """Return the line as PostgreSQL can keep it: bytes it has no characters for become escapes."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace").replace("\0", "\\x00")

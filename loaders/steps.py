@@ -1,0 +1,76 @@
+"""The steps of a load, one function each, for a command line or an orchestrator to call in turn.
+
+    generate_report -> get_report (until ready) -> [get_increment ->] upload
+
+Each takes and returns plain values, reads its settings from the environment, and may be repeated.
+"""
+
+import tempfile
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from loaders import settings, staging
+from loaders.deliveries import Delivery
+from loaders.errors import DeliveryRefused
+from loaders.order_file import OrderFile
+from loaders.report_api import ReportApi
+from loaders.staging import LoadResult
+
+
+def _api() -> ReportApi:
+    return ReportApi(settings.ReportApiSettings.from_environment())
+
+
+def generate_report() -> str:
+    """Start a report; return its task id."""
+    return _api().generate_report()
+
+
+def get_report(task_id: str) -> Delivery | None:
+    """Return the history delivery of the report, or None while it is not ready."""
+    return _api().get_report(task_id)
+
+
+def wait_for_report(task_id: str) -> Delivery:
+    """Return the history delivery of the report as soon as it is ready."""
+    return _api().wait_for_report(task_id)
+
+
+def get_increment(report_id: str, day: date) -> Delivery:
+    """Return the delivery of one day."""
+    return _api().get_increment(report_id, day)
+
+
+def upload(delivery: Delivery, *, allow_empty: bool = False, dry_run: bool = False) -> LoadResult:
+    """Fetch the file of a delivery and land it in staging.
+
+    One step, because two workers need not share a disk.
+
+    Raises:
+        DeliveryRefused: the file or what it would do is not acceptable; staging is as it was.
+        TransientError, TerminalError: as the client and the landing raise them.
+    """
+    max_rejected_share = settings.max_rejected_share()
+    started_at = staging.warehouse_clock()
+    source_file = Path(urlsplit(delivery.orders_url).path).name
+    with tempfile.TemporaryDirectory(prefix="delivery-") as folder:
+        path = Path(folder) / "orders.csv"
+        sha256 = _api().download(delivery.orders_url, path)
+
+        def orders() -> OrderFile:
+            try:
+                return OrderFile(path, delivery.first_day, delivery.last_day)
+            except DeliveryRefused as refused:
+                raise DeliveryRefused(f"{delivery.name} ({source_file}): {refused}") from None
+
+        return staging.land(
+            delivery,
+            orders,
+            source_file=source_file,
+            sha256=sha256,
+            started_at=started_at,
+            max_rejected_share=max_rejected_share,
+            allow_empty=allow_empty,
+            dry_run=dry_run,
+        )
