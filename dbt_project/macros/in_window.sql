@@ -1,0 +1,20 @@
+{% macro in_window(key) %}
+    {%- set window = run_window() -%}
+    {%- if window is none -%}
+        true
+    {%- elif key == 'date_id' -%}
+        date_id between {{ window.first.strftime('%Y%m%d') }} and {{ window.last.strftime('%Y%m%d') }}
+    {%- elif key == 'order_date' -%}
+        order_date between date '{{ window.first }}' and date '{{ window.last }}'
+    {%- elif key == 'period_id' -%}
+        period_id in (
+            select periods.period_id
+            from ({{ calendar_periods() }}) as periods
+            where periods.date_actual between date '{{ window.first }}' and date '{{ window.last }}'
+        )
+    {%- else -%}
+        {{ exceptions.raise_compiler_error(
+            "in_window('" ~ key ~ "'): expected date_id, order_date or period_id"
+        ) }}
+    {%- endif -%}
+{% endmacro %}

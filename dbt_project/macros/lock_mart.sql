@@ -1,0 +1,33 @@
+{% macro lock_mart(relation) %}
+    {#-
+    Lets one run at a time replace rows of a mart; the others wait, readers do not notice.
+    Taken before the batch is read, so that whoever comes second reads what the first committed.
+    The lock goes with the transaction, and with it when its run is killed.
+    -#}
+    {%- set name = relation.schema ~ '.' ~ relation.identifier -%}
+    do $$
+    begin
+        -- A run that was killed must not go on alone.
+        set local client_connection_check_interval = '5s';
+        set local statement_timeout = '1h';
+        set local lock_timeout = '{{ env_var("MART_LOCK_TIMEOUT", "10min") }}';
+        perform pg_advisory_xact_lock(hashtext('{{ name }}'));
+    exception when lock_not_available then
+        raise exception '{{ name }} is being replaced by another run: %', (
+            select string_agg(
+                format(
+                    '%s, process %s on %s, since %s',
+                    activity.application_name, activity.pid,
+                    coalesce(host(activity.client_addr), 'this host'), activity.xact_start
+                ), '; '
+            )
+            from pg_locks
+            inner join pg_stat_activity as activity using (pid)
+            where pg_locks.locktype = 'advisory' and pg_locks.granted and pg_locks.objsubid = 1
+                -- An advisory key of 64 bits shows as its two halves.
+                and pg_locks.classid::bigint << 32 | pg_locks.objid::bigint
+                    = hashtext('{{ name }}')::bigint
+        );
+    end
+    $$
+{% endmacro %}

@@ -1,0 +1,14 @@
+{% macro postgres__get_delete_insert_merge_sql(
+    target, source, unique_key, dest_columns, incremental_predicates
+) %}
+    {#-
+    Replaces dbt's own: that deletes the keys of the new batch, so a day or period whose last row
+    vanished would keep its old ones. This deletes the run's window, whatever the batch holds.
+    `--empty` reads nothing, so it must delete nothing.
+    -#}
+    {%- set columns = get_quoted_csv(dest_columns | map(attribute='name')) -%}
+    {%- if not flags.EMPTY %}
+    delete from {{ target }} where {{ in_window(unique_key) }};
+    {%- endif %}
+    insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ source }};
+{% endmacro %}

@@ -1,0 +1,32 @@
+-- Fails if a day of the window has other totals in f_sales than in staging.
+with staged as (
+
+    select
+        cast(to_char(order_date, 'YYYYMMDD') as integer) as date_id,
+        count(*) as row_count,
+        sum(case when is_refund then -quantity else quantity end) as quantity,
+        sum(case when is_refund then -payment_amount else payment_amount end) as payment_amount
+    from {{ ref('stg_user_order_log') }}
+    where {{ in_window('order_date') }}
+    group by 1
+
+),
+
+sold as (
+
+    select
+        date_id,
+        count(*) as row_count,
+        sum(quantity) as quantity,
+        sum(payment_amount) as payment_amount
+    from {{ ref('f_sales') }}
+    where {{ in_window('date_id') }}
+    group by date_id
+
+)
+
+select *
+from staged
+full join sold using (date_id)
+where (staged.row_count, staged.quantity, staged.payment_amount)
+    is distinct from (sold.row_count, sold.quantity, sold.payment_amount)

@@ -1,0 +1,38 @@
+-- Fails if a period of an item has other totals in f_customer_retention than in f_sales.
+-- While another run works on a day of the same period, the two may differ for a moment: so this one
+-- runs when no run is under way.
+{{ config(tags=['at_rest']) }}
+
+with sold as (
+
+    select
+        period_name,
+        period_id,
+        item_id,
+        sum(payment_amount) as payment_amount,
+        count(*) filter (where refund_flag) as refund_count
+    from {{ ref('f_sales') }}
+    inner join ({{ calendar_periods() }}) as periods using (date_id)
+    where {{ in_window('period_id') }}
+    group by period_name, period_id, item_id
+
+),
+
+retained as (
+
+    select
+        period_name,
+        period_id,
+        item_id,
+        new_customers_revenue + returning_customers_revenue - refunded_amount as payment_amount,
+        customers_refunded as refund_count
+    from {{ ref('f_customer_retention') }}
+    where {{ in_window('period_id') }}
+
+)
+
+select *
+from sold
+full join retained using (period_name, period_id, item_id)
+where (sold.payment_amount, sold.refund_count)
+    is distinct from (retained.payment_amount, retained.refund_count)

@@ -1,0 +1,7 @@
+-- Warns if a uniq_id stands on several days. Each of them keeps its row: days are independent.
+{{ config(severity='warn') }}
+
+select uniq_id, count(*) as day_count
+from {{ ref('f_sales') }}
+group by uniq_id
+having count(*) > 1
