@@ -1,0 +1,41 @@
+"""On demand: the days before the increments, from the report API to the marts."""
+
+from datetime import datetime
+
+from airflow.sdk import Param, dag
+
+from sales_mart_tasks import (
+    DEFAULT_ARGS,
+    dbt_group,
+    generate_report,
+    get_report,
+    print_info,
+    upload,
+)
+
+COVERED = "{{{{ ti.xcom_pull(task_ids='upload_user_order')['{}'] }}}}"
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2020, 1, 1),
+    catchup=False,
+    # Safe in parallel, but each would only replace what the other has just loaded.
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    params={
+        "allow_empty": Param(
+            False, type="boolean", description="Let the delivery empty days that have order lines."
+        ),
+    },
+    tags=["sales_mart"],
+    doc_md=__doc__,
+)
+def sales_mart_history():
+    report_task = generate_report()
+    uploaded = upload.override(task_id="upload_user_order")(get_report(report_task))
+    print_info() >> report_task
+    uploaded >> dbt_group({name: COVERED.format(name) for name in ("ds_start", "ds_end")})
+
+
+sales_mart_history()

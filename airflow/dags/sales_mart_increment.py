@@ -1,0 +1,48 @@
+"""Every day: the day before, from the report API to the marts."""
+
+from datetime import datetime
+
+from airflow.sdk import CronDataIntervalTimetable, Param, dag
+
+from sales_mart_tasks import (
+    DEFAULT_ARGS,
+    dbt_group,
+    generate_report,
+    get_increment,
+    get_report,
+    print_info,
+    upload,
+)
+
+
+@dag(
+    # The run of a day starts when the day is over, and is for that day.
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2020, 1, 1),
+    # The service keeps a week of increments: what is older has to come from the history.
+    catchup=False,
+    # Days are independent and each mart has its lock, so runs at the same time are safe.
+    max_active_runs=4,
+    default_args=DEFAULT_ARGS,
+    params={
+        "date": Param(
+            None, type=["null", "string"], format="date", description="The day; else the run's own."
+        ),
+        "allow_empty": Param(
+            False, type="boolean", description="Let the delivery empty a day that has order lines."
+        ),
+    },
+    tags=["sales_mart"],
+    doc_md=__doc__,
+)
+def sales_mart_increment():
+    day = print_info()
+    report_task = generate_report()
+    report = get_report(report_task)
+    increment = get_increment(report, day)
+    uploaded = upload.override(task_id="upload_user_order_inc")(increment)
+    day >> report_task
+    uploaded >> dbt_group({"ds": "{{ ti.xcom_pull(task_ids='print_info') }}"})
+
+
+sales_mart_increment()

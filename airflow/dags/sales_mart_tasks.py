@@ -1,0 +1,143 @@
+"""What both DAGs are wired from: the loader's steps as tasks, and the dbt project as a task group.
+
+The loader is imported inside the tasks: every task process imports this file, few need the loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import PokeReturnValue, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos.constants import LoadMode, TestBehavior, TestIndirectSelection
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DEFAULT_ARGS = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "execution_timeout": timedelta(hours=1),
+}
+
+
+@contextmanager
+def fail_fast() -> Iterator[None]:
+    """Turn what no retry can mend into the exception that Airflow does not retry."""
+    from loaders.errors import TerminalError
+
+    try:
+        yield
+    except TerminalError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def business_day(context: Any) -> date:
+    """Return the day a run is for: its `date` parameter, else its data interval, else yesterday.
+
+    Works for a schedule, a backfill and `dags test` (they have a data interval) and for a manual
+    trigger without a date (which has none: the day before the run).
+    """
+    if chosen := context["params"].get("date"):
+        return date.fromisoformat(chosen)
+    run = context["dag_run"]
+    if run.data_interval_start is not None:
+        return run.data_interval_start.date()
+    return (run.run_after - timedelta(days=1)).date()
+
+
+@task
+def print_info() -> str:
+    """Show where this run reads and writes; return the business day."""
+    import os
+
+    from loaders.settings import ReportApiSettings
+
+    day = business_day(get_current_context()).isoformat()
+    with fail_fast():
+        print(f"business day {day}\nreport API   {ReportApiSettings.from_environment()}")
+    print(f"warehouse    {os.environ.get('PGHOST')}/{os.environ.get('PGDATABASE')}")
+    return day
+
+
+@task
+def generate_report() -> str:
+    """Ask for a report; return its task id."""
+    from loaders import steps
+
+    with fail_fast():
+        return steps.generate_report()
+
+
+# Between two looks the task holds no worker slot. A report takes 60 to 120 s.
+@task.sensor(mode="reschedule", poke_interval=5, exponential_backoff=True, max_wait=60, timeout=900)
+def get_report(report_task: str) -> PokeReturnValue:
+    """Wait until the report is ready; return its delivery."""
+    from loaders import steps
+
+    with fail_fast():
+        delivery = steps.get_report(report_task)
+    print(f"report task {report_task}: {'ready' if delivery else 'not ready yet'}")
+    return PokeReturnValue(bool(delivery), delivery.as_json() if delivery else None)
+
+
+@task
+def get_increment(report: dict[str, Any], day: str) -> dict[str, Any]:
+    """Return the delivery of the business day."""
+    from loaders import steps
+
+    with fail_fast():
+        return steps.get_increment(report["report_id"], date.fromisoformat(day)).as_json()
+
+
+@task
+def upload(delivery: dict[str, Any]) -> dict[str, str]:
+    """Fetch the delivery's file and land it; return the first and last day it covered."""
+    from loaders import steps
+    from loaders.deliveries import Delivery
+
+    allow_empty = get_current_context()["params"]["allow_empty"]
+    with fail_fast():
+        print(steps.upload(Delivery.from_json(delivery), allow_empty=allow_empty).describe())
+    return {"ds_start": delivery["first_day"], "ds_end": delivery["last_day"]}
+
+
+def dbt_group(variables: dict[str, str]) -> DbtTaskGroup:
+    """Return the marts as one task a model, each with its tests, run for the window `variables`.
+
+    Needs dbt_project/target/manifest.json (`dbt parse` writes it).
+    """
+    project = ROOT / "dbt_project"
+    return DbtTaskGroup(
+        group_id="marts",
+        project_config=ProjectConfig(
+            dbt_project_path=project,
+            manifest_path=project / "target" / "manifest.json",
+            install_dbt_deps=False,
+        ),
+        profile_config=ProfileConfig(
+            profile_name="retail_retention",
+            target_name="warehouse",
+            profiles_yml_filepath=ROOT / "profiles.yml",
+        ),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            select=["path:models/mart"],
+            test_behavior=TestBehavior.BUILD,
+            normalize_task_id=lambda node: node.name,
+            emit_datasets=False,
+        ),
+        # A test waits for the last model it reads: on an empty warehouse the others are not there.
+        execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.BUILDABLE),
+        operator_args={
+            "vars": variables,
+            "exclude": "resource_type:unit_test tag:at_rest",
+            "install_deps": False,
+        },
+        default_args=DEFAULT_ARGS,
+    )
