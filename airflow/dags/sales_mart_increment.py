@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag
-
 from sales_mart_tasks import (
     DEFAULT_ARGS,
     dbt_group,
