@@ -68,7 +68,7 @@ class LoadResult:
             f" + rejected {counts.rejected}",
         ]
         if counts.superseded:
-            text.append(f"left alone {counts.superseded} lines of days delivered by an increment")
+            text.append(f"left alone {counts.superseded} lines of days that another delivery holds")
         if self.reasons:
             grouped = ", ".join(f"{reason} {number}" for reason, number in self.reasons.items())
             text.append(f"rejected by reason: {grouped} (staging.quarantine)")
@@ -130,7 +130,7 @@ def land(
         with orders() as file, _transaction(commit=not dry_run) as cursor:
             _copy(cursor, file)
             _lock(cursor)
-            days = _covered_days(cursor, delivery)
+            days = _covered_days(cursor, delivery, started_at)
             _judge_repetitions(cursor, days)
             counts = _counts(cursor)
             refusal = _refusal(
@@ -240,20 +240,33 @@ def _lock(cursor: Cursor) -> None:
     cursor.execute("select pg_advisory_xact_lock(hashtext('staging.user_order_log'))")
 
 
-def _covered_days(cursor: Cursor, delivery: Delivery) -> list[date]:
-    """The days the delivery replaces: an increment knows more than a history load."""
+def _covered_days(cursor: Cursor, delivery: Delivery, started_at: datetime) -> list[date]:
+    """The days the delivery replaces.
+
+    A history load leaves alone what an increment delivered, which knows more; and any load what
+    another delivered that began later: a task that outlives its own retry must not undo it.
+    """
     cursor.execute(
         """
         select cast(days.day as date)
         from generate_series(%(first)s::timestamp, %(last)s::timestamp, '1 day') as days(day)
-        where %(kind)s = 'increment' or not exists (
+        where not exists (
             select from staging.delivery_day
             inner join staging.delivery using (delivery_id)
-            where delivery_day.day = days.day and delivery.kind = 'increment'
+            where delivery_day.day = days.day
+                and (
+                    (%(kind)s = 'history' and delivery.kind = 'increment')
+                    or delivery.started_at > %(started_at)s
+                )
         )
         order by 1
         """,
-        {"first": delivery.first_day, "last": delivery.last_day, "kind": delivery.kind},
+        {
+            "first": delivery.first_day,
+            "last": delivery.last_day,
+            "kind": delivery.kind,
+            "started_at": started_at,
+        },
     )
     return [day for (day,) in cursor.fetchall()]
 

@@ -63,7 +63,7 @@ comment on table staging.delivery is
 comment on column staging.delivery.received is
 'Data lines for the days this delivery covers; always loaded + repeated + rejected.';
 comment on column staging.delivery.superseded is
-'Lines of a history file for days that an increment has delivered: not received, left alone.';
+'Lines for days that an increment (for a history file) or a later load has delivered: left alone.';
 comment on column staging.delivery.started_at is
 'By the clock of the database, before the file was fetched.';
 
