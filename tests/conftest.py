@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -127,30 +127,33 @@ def _statement(server: EmbeddedPostgres, statement: str) -> None:
 
 
 @pytest.fixture
-def empty_database(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Warehouse]:
+def empty_database(server: EmbeddedPostgres) -> Iterator[Warehouse]:
     """A database with nothing in it."""
-    yield from _database(server, monkeypatch, "template0")
+    with database(server, "template0") as empty:
+        yield empty
 
 
 @pytest.fixture
-def warehouse(
-    server: EmbeddedPostgres, template: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Warehouse]:
+def warehouse(server: EmbeddedPostgres, template: str) -> Iterator[Warehouse]:
     """A prepared warehouse with no order lines."""
-    yield from _database(server, monkeypatch, template)
+    with database(server, template) as prepared:
+        yield prepared
 
 
-def _database(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, template: str
-) -> Iterator[Warehouse]:
+@contextmanager
+def database(server: EmbeddedPostgres, template: str, keep_as: str = "") -> Iterator[Warehouse]:
+    """Make the database under test from a template; afterwards drop it, or keep it as another."""
     _statement(server, f"create database {DATABASE} template {template}")
     env = server.env(DATABASE)
-    for variable, value in env.items():
-        monkeypatch.setenv(variable, value)
-    yield Warehouse(env)
-    _statement(server, f"drop database {DATABASE} with (force)")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in env.items():
+                patch.setenv(variable, value)
+            yield Warehouse(env)
+        if keep_as:
+            _statement(server, f"create database {keep_as} template {DATABASE}")
+    finally:
+        _statement(server, f"drop database {DATABASE} with (force)")
 
 
 class Dbt:
@@ -229,7 +232,12 @@ Deliver = Callable[..., LoadResult]
 
 @pytest.fixture
 def deliver(warehouse: Warehouse, tmp_path: Path) -> Deliver:
-    """Land order lines (or a file) as an increment of a day, or as a history of several."""
+    """Land order lines (or a file) in this test's warehouse."""
+    return deliverer(tmp_path)
+
+
+def deliverer(folder: Path) -> Deliver:
+    """Return what lands order lines, or a file, as an increment or a history."""
 
     def land(
         first_day: str,
@@ -239,7 +247,7 @@ def deliver(warehouse: Warehouse, tmp_path: Path) -> Deliver:
     ) -> LoadResult:
         kind = "history" if last_day else "increment"
         first, last = date.fromisoformat(first_day), date.fromisoformat(last_day or first_day)
-        path = orders if isinstance(orders, Path) else write_orders(tmp_path / "orders.csv", orders)
+        path = orders if isinstance(orders, Path) else write_orders(folder / "orders.csv", orders)
         delivery = Delivery(
             kind, "report", None if last_day else f"increment of {first}", first, last, "address"
         )
