@@ -5,6 +5,7 @@ The warehouse's own settings are libpq's PG* variables, which psycopg2, dbt and 
 
 import os
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from loaders.errors import TerminalError
 
@@ -13,21 +14,43 @@ DEFAULT_MAX_REJECTED_SHARE = 0.05
 
 
 def _required(*names: str) -> list[str]:
-    missing = [name for name in names if not os.environ.get(name)]
+    # A secret read from a file often ends in a line break.
+    values = [os.environ.get(name, "").strip() for name in names]
+    missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise TerminalError(f"not set in the environment: {', '.join(missing)}")
-    return [os.environ[name] for name in names]
+    return values
 
 
 @dataclass(frozen=True)
 class ReportApiSettings:
-    """Where the report API is and who asks it."""
+    """Where the report API is and who asks it.
+
+    Raises:
+        TerminalError: if a value cannot be used, without showing it.
+    """
 
     url: str
     nickname: str
     cohort: str
     api_key: str = field(repr=False)  # never in a log
     storage_url: str
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("REPORT_API_NICKNAME", self.nickname),
+            ("REPORT_API_COHORT", self.cohort),
+            ("REPORT_API_KEY", self.api_key),
+        ):
+            # What else a header refuses, the HTTP library would show in its message.
+            if not (value.isascii() and value.isprintable()):
+                raise TerminalError(f"{name} holds characters that an HTTP header cannot carry")
+        for name, url in (("REPORT_API_URL", self.url), ("REPORT_STORAGE_URL", self.storage_url)):
+            if not _is_base_address(url):
+                raise TerminalError(
+                    f"{name} is no address like https://host/path,"
+                    " without user, password, query or fragment"
+                )
 
     @classmethod
     def from_environment(cls) -> "ReportApiSettings":
@@ -40,8 +63,25 @@ class ReportApiSettings:
             "REPORT_API_URL", "REPORT_API_NICKNAME", "REPORT_API_COHORT", "REPORT_API_KEY"
         )
         url = url.rstrip("/")
-        storage_url = os.environ.get("REPORT_STORAGE_URL", url).rstrip("/")
+        storage_url = os.environ.get("REPORT_STORAGE_URL", "").strip().rstrip("/") or url
         return cls(url, nickname, cohort, api_key, storage_url)
+
+    @property
+    def sends_key_in_the_clear(self) -> bool:
+        """Whether the key leaves this machine without TLS."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _is_base_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # parsed when asked for
+    except ValueError:
+        return False
+    return url.startswith(("http://", "https://")) and bool(
+        parts.hostname and not (parts.username or parts.password or parts.query or parts.fragment)
+    )
 
 
 def max_rejected_share() -> float:
