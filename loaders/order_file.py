@@ -30,7 +30,7 @@ REQUIRED_COLUMNS = (
     "payment_amount",
 )
 # id numbers the lines of one file and is no key; files from before refunds have no status.
-OPTIONAL_COLUMNS = ("id", "status")
+KNOWN_COLUMNS = (*REQUIRED_COLUMNS, "id", "status")
 STATUSES = ("shipped", "refunded")
 # The span of mart.d_calendar.
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2049, 12, 31)
@@ -39,6 +39,9 @@ UNIQ_ID_LENGTH, NAME_LENGTH = 32, 100
 MAX_INTEGER, MAX_BIGINT = 2**31 - 1, 2**63 - 1
 # A real line has about 150 characters. Longer ones are read in pieces, so that memory stays flat.
 MAX_LINE_LENGTH = 64 * 1024
+
+# Reasons whose raw line is not what was delivered: bytes as escapes, or the start of the line only.
+ALTERED = ("not_utf8", "nul_byte", "line_too_long")
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
 _AMOUNT = re.compile(r"0*[0-9]{1,8}(\.[0-9]{1,2})?")
@@ -79,80 +82,36 @@ class JudgedLine:
     reason: str | None
 
 
-class OrderFile:
-    """One open file of order lines. Iterating gives a `JudgedLine` for every line that has text.
+class LineRules:
+    """Judges the data lines that stand under one header, each by itself.
 
     Args:
-        path: UTF-8 with or without a byte order mark; LF, CRLF or CR.
+        header: the first line of the file.
         first_day, last_day: the days the delivery covers; other days are rejected.
 
     Raises:
-        DeliveryRefused: if the header does not hold the required columns.
+        DeliveryRefused: if the header does not hold the required columns, each once.
     """
 
-    def __init__(self, path: Path, first_day: date, last_day: date) -> None:
+    def __init__(self, header: str, first_day: date, last_day: date) -> None:
         self._first_day, self._last_day = first_day, last_day
-        _refuse_other_encodings(path)
-        # Bytes that are not UTF-8 cost their line, not the file.
-        self._file: TextIO = path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None)
+        columns = _columns(header)
+        self._column_count = len(columns)
+        self.unknown_columns = [name for name in columns if name not in KNOWN_COLUMNS]
+        self._positions = [columns.index(name) for name in REQUIRED_COLUMNS]
+        self._status_position = columns.index("status") if "status" in columns else None
+
+    def judge(self, line_number: int, text: str) -> JudgedLine:
+        """Return the order line that `text` holds, or the reason why it cannot be accepted."""
         try:
-            self._columns = self._read_header()
-        except BaseException:
-            self._file.close()
-            raise
-        known = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
-        self.unknown_columns = [name for name in self._columns if name not in known]
-        self._positions = [self._columns.index(name) for name in REQUIRED_COLUMNS]
-        self._status_position = self._columns.index("status") if "status" in self._columns else None
-
-    def __enter__(self) -> "OrderFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __iter__(self) -> Iterator[JudgedLine]:
-        for line_number, text in self._lines(first_line=2):
-            try:
-                order, reason = self._judge(text), None
-            except _Rejected as rejected:
-                order, reason = None, str(rejected)
-            yield JudgedLine(line_number, _printable(text), order, reason)
-
-    def _lines(self, first_line: int) -> Iterator[tuple[int, str]]:
-        line_number = first_line - 1
-        while piece := self._file.readline(MAX_LINE_LENGTH):
-            line_number += 1
-            text = piece.rstrip("\n")
-            # The rest of an over-long line; what was kept is enough to recognise it by.
-            while not piece.endswith("\n") and (piece := self._file.readline(MAX_LINE_LENGTH)):
-                pass
-            if text and not text.isspace():
-                yield line_number, text
-
-    def _read_header(self) -> list[str]:
-        text = self._file.readline(MAX_LINE_LENGTH)
-        if not text.strip():
-            raise DeliveryRefused("line 1: there is no header")
-        try:
-            columns = [name.strip() for name in _fields(text.rstrip("\n"))]
+            order, reason = self._judge(text), None
         except _Rejected as rejected:
-            raise DeliveryRefused(f"line 1: the header cannot be read ({rejected})") from None
-        problems = []
-        if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
-            problems.append(f"missing {', '.join(missing)}")
-        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
-            problems.append(f"more than once {', '.join(repr(name) for name in repeated)}")
-        if problems:
-            known = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
-            if unknown := [_printable(name) for name in columns if name not in known]:
-                problems.append(f"not known {', '.join(repr(name[:100]) for name in unknown)}")
-            raise DeliveryRefused(f"line 1: columns of the header: {'; '.join(problems)}")
-        return columns
+            order, reason = None, str(rejected)
+        return JudgedLine(line_number, _printable(text), order, reason)
 
     def _judge(self, text: str) -> OrderLine:
         fields = _fields(text)
-        if len(fields) != len(self._columns):
+        if len(fields) != self._column_count:
             raise _Rejected("column_count")
         (
             uniq_id,
@@ -168,10 +127,8 @@ class OrderFile:
             payment_amount,
         ) = (fields[position] for position in self._positions)
         status = "" if self._status_position is None else fields[self._status_position]
-        if not uniq_id.strip() or len(uniq_id) > UNIQ_ID_LENGTH:
-            raise _Rejected("uniq_id")
         return OrderLine(
-            uniq_id,
+            _uniq_id(uniq_id),
             self._moment(date_time),
             _integer(city_id, "city_id"),
             _name(city_name, "city_name"),
@@ -199,11 +156,81 @@ class OrderFile:
         return moment
 
 
-def _refuse_other_encodings(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or (start[1::2] == b"\0\0"):
-        raise DeliveryRefused("line 1: the file is UTF-16, not UTF-8")
+class OrderFile:
+    """One open file of order lines. Iterating gives a `JudgedLine` for every line that has text.
+
+    A file whose header breaks the contract gives no lines; `refusal` says why.
+
+    Args:
+        path: UTF-8 with or without a byte order mark; LF, CRLF or CR.
+        first_day, last_day: the days the delivery covers; other days are rejected.
+    """
+
+    def __init__(self, path: Path, first_day: date, last_day: date) -> None:
+        # Bytes that are not UTF-8 cost their line, not the file.
+        self._file: TextIO = path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None)
+        header = self._file.readline(MAX_LINE_LENGTH).rstrip("\n")
+        self.header = _printable(header)
+        self.refusal: str | None = None
+        self.unknown_columns: list[str] = []
+        try:
+            self._rules = LineRules(header, first_day, last_day)
+            self.unknown_columns = self._rules.unknown_columns
+        except DeliveryRefused as refused:
+            self.refusal = f"line 1: {refused}"
+
+    def __enter__(self) -> "OrderFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[JudgedLine]:
+        if self.refusal is None:
+            for line_number, text in self._lines(first_line=2):
+                yield self._rules.judge(line_number, text)
+
+    def _lines(self, first_line: int) -> Iterator[tuple[int, str]]:
+        line_number = first_line - 1
+        while piece := self._file.readline(MAX_LINE_LENGTH):
+            line_number += 1
+            text = piece.rstrip("\n")
+            # The rest of an over-long line; what was kept is enough to recognise it by.
+            while not piece.endswith("\n") and (piece := self._file.readline(MAX_LINE_LENGTH)):
+                pass
+            if text and not text.isspace():
+                yield line_number, text
+
+
+def _columns(header: str) -> list[str]:
+    """Return the names of the header's columns; refuse those that break the contract."""
+    if not header.strip():
+        raise DeliveryRefused("there is no header")
+    if "\0" in header:
+        raise DeliveryRefused("the header holds NUL bytes: not a UTF-8 text file (UTF-16?)")
+    try:
+        columns = [name.strip() for name in _fields(header)]
+    except _Rejected as rejected:
+        raise DeliveryRefused(f"the header cannot be read ({rejected})") from None
+    problems = []
+    if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
+        problems.append(f"missing {', '.join(missing)}")
+    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+        problems.append(f"more than once {_shown(repeated)}")
+    if problems:
+        if unknown := [name for name in columns if name not in KNOWN_COLUMNS]:
+            problems.append(f"not known {_shown(unknown)}")
+        for delimiter in (";", "\t", "|"):
+            if set(REQUIRED_COLUMNS) <= {name.strip('" ') for name in header.split(delimiter)}:
+                problems = [f"separated by {delimiter!r}, not by ','"]
+        raise DeliveryRefused(f"columns of the header: {'; '.join(problems)}")
+    return columns
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names from a file as a message shows them: escaped, and not a page of them."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(repr(name[:50]) for name in names[:10]) + more
 
 
 def _fields(text: str) -> Sequence[str]:
@@ -219,6 +246,13 @@ def _fields(text: str) -> Sequence[str]:
         return next(csv.reader([text], strict=True))
     except csv.Error:
         raise _Rejected("quoting") from None
+
+
+def _uniq_id(text: str) -> str:
+    text = text.strip()
+    if not 1 <= len(text) <= UNIQ_ID_LENGTH:
+        raise _Rejected("uniq_id")
+    return text
 
 
 def _integer(text: str, name: str, smallest: int = 0, largest: int = MAX_INTEGER) -> int:

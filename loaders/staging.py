@@ -9,8 +9,8 @@ import csv
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass
 from datetime import date, datetime
 from typing import Any, TypeVar
@@ -21,8 +21,8 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from loaders.deliveries import Delivery
-from loaders.errors import DeliveryRefused, TransientError
-from loaders.order_file import REQUIRED_COLUMNS, JudgedLine, OrderFile
+from loaders.errors import DeliveryRefused, TerminalError, TransientError
+from loaders.order_file import ALTERED, REQUIRED_COLUMNS, JudgedLine, OrderFile
 
 ORDER_COLUMNS = (*REQUIRED_COLUMNS, "status")
 # One load replaces its days in about a second; a longer wait means something hangs.
@@ -73,7 +73,7 @@ class LoadResult:
             grouped = ", ".join(f"{reason} {number}" for reason, number in self.reasons.items())
             text.append(f"rejected by reason: {grouped} (staging.quarantine)")
         if self.unknown_columns:
-            text.append(f"columns not known, ignored: {', '.join(self.unknown_columns)}")
+            text.append(f"columns not known, ignored: {', '.join(map(repr, self.unknown_columns))}")
         if not self.summary.empty:
             text += ["", self.summary.to_string(index=False)]
         return "\n".join(text)
@@ -133,7 +133,7 @@ def land(
             days = _covered_days(cursor, delivery, started_at)
             _judge_repetitions(cursor, days)
             counts = _counts(cursor)
-            refusal = _refusal(
+            refusal = file.refusal or _refusal(
                 cursor, delivery, counts, days, max_rejected_share, allow_empty=allow_empty
             )
             if refusal is None:
@@ -146,13 +146,54 @@ def land(
                 _reasons(cursor),
                 _summary(cursor),
             )
-            _record(cursor, result, refusal, source_file, sha256, started_at, days)
+            _record(cursor, result, refusal, file.header, source_file, sha256, started_at, days)
             return result, refusal
 
     result, refusal = _tried_again(attempt)
     if refusal is not None:
         raise DeliveryRefused(f"{delivery.name} ({source_file}): {refusal}\n{result.describe()}")
     return result
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What became of rejected lines that were judged again; `days` are those the delivery holds."""
+
+    counts: Counts
+    reasons: dict[str, int]
+    days: list[date]
+
+
+def replay(delivery_id: int, lines: Callable[[], Iterable[JudgedLine]]) -> ReplayResult:
+    """Add to an accepted delivery those of its rejected lines that are acceptable now.
+
+    Lines are known by their number. One that is not in quarantine, or no longer, is passed over, so
+    that a second run changes nothing; one of a day that another delivery holds by now stays there.
+
+    Args:
+        lines: gives the lines, judged; called again if the transaction has to be tried again.
+
+    Raises:
+        TransientError: as `land`.
+    """
+
+    def attempt() -> ReplayResult:
+        with _transaction() as cursor:
+            _copy(cursor, lines())
+            _lock(cursor)
+            _keep_rejected(cursor, delivery_id)
+            cursor.execute(
+                "select day from staging.delivery_day where delivery_id = %s order by day",
+                (delivery_id,),
+            )
+            days = [day for (day,) in cursor.fetchall()]
+            _judge_beside_staging(cursor, days)
+            counts = _counts(cursor)
+            _insert(cursor)
+            _record_replay(cursor, delivery_id, counts)
+            return ReplayResult(counts, _reasons(cursor), days)
+
+    return _tried_again(attempt)
 
 
 @contextmanager
@@ -167,21 +208,45 @@ def _transaction(*, commit: bool = True) -> Iterator[Cursor]:
         connection.close()
 
 
+def rows(statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of one query as they are read, so that memory stays flat.
+
+    Raises:
+        TransientError, TerminalError: as `connect`; if the warehouse goes away or is not prepared.
+    """
+    with _explained(), closing(connect()) as connection, connection.cursor("rows") as cursor:
+        cursor.execute(statement, parameters)
+        yield from cursor
+
+
 def _tried_again(attempt: Callable[[], T]) -> T:
-    for number in range(1, TRIES + 1):
-        try:
-            return attempt()
-        except RETRIED as error:
-            if number == TRIES:
-                raise TransientError(f"gave up after {TRIES} tries: {error}".strip()) from error
-            time.sleep(0.1 * 2**number)
-        except psycopg2.errors.LockNotAvailable as error:
-            raise TransientError(
-                f"another load has held staging.user_order_log for over {LOCK_TIMEOUT}"
-            ) from error
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            raise TransientError(f"the warehouse went away: {error}".strip()) from error
+    with _explained():
+        for number in range(1, TRIES + 1):
+            try:
+                return attempt()
+            except RETRIED as error:
+                if number == TRIES:
+                    raise TransientError(f"gave up after {TRIES} tries: {error}".strip()) from error
+                time.sleep(0.1 * 2**number)
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the warehouse may answer at any time into a sentence."""
+    try:
+        yield
+    except psycopg2.errors.LockNotAvailable as error:
+        raise TransientError(
+            f"another load has held staging.user_order_log for over {LOCK_TIMEOUT}"
+        ) from error
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise TransientError(f"the warehouse went away: {error}".strip()) from error
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
+        what = error.diag.message_primary
+        raise TerminalError(
+            f"the warehouse is not prepared (alembic upgrade head): {what}"
+        ) from error
 
 
 def _copy(cursor: Cursor, file: Iterable[JudgedLine]) -> None:
@@ -370,6 +435,10 @@ def _replace(cursor: Cursor, days: list[date]) -> None:
         "delete from staging.user_order_log where cast(date_time as date) = any(%s::date[])",
         (days,),
     )
+    _insert(cursor)
+
+
+def _insert(cursor: Cursor) -> None:
     columns = ", ".join(ORDER_COLUMNS)
     cursor.execute(
         f"insert into staging.user_order_log ({columns})"  # noqa: S608
@@ -392,6 +461,7 @@ def _record(
     cursor: Cursor,
     result: LoadResult,
     refusal: str | None,
+    header: str,
     source_file: str,
     sha256: str,
     started_at: datetime,
@@ -402,14 +472,14 @@ def _record(
     cursor.execute(
         """
         insert into staging.delivery (
-            kind, outcome, refusal, report_id, increment_id, source_file, sha256,
+            kind, outcome, refusal, report_id, increment_id, source_file, sha256, header,
             first_day, last_day, received, loaded, repeated, rejected, superseded,
             quantity, payment_amount, unknown_columns, started_at
         )
         select
             %(kind)s, %(outcome)s, %(refusal)s, %(report_id)s, %(increment_id)s, %(source_file)s,
-            %(sha256)s, %(first_day)s, %(last_day)s, %(received)s, %(loaded)s, %(repeated)s,
-            %(rejected)s, %(superseded)s, coalesce(sum(quantity), 0),
+            %(sha256)s, %(header)s, %(first_day)s, %(last_day)s, %(received)s, %(loaded)s,
+            %(repeated)s, %(rejected)s, %(superseded)s, coalesce(sum(quantity), 0),
             coalesce(sum(payment_amount), 0), %(unknown_columns)s::text[], %(started_at)s
         from judged where verdict = 'loaded'
         returning delivery_id
@@ -421,6 +491,7 @@ def _record(
             "refusal": refusal,
             "source_file": source_file,
             "sha256": sha256,
+            "header": header,
             "unknown_columns": result.unknown_columns,
             "started_at": started_at,
         },
@@ -443,6 +514,77 @@ def _record(
             """,
             (days, delivery_id),
         )
+
+
+def _keep_rejected(cursor: Cursor, delivery_id: int) -> None:
+    """Keep of `incoming` what is in quarantine still, and may be judged again."""
+    cursor.execute(
+        """
+        delete from incoming where not exists (
+            select from staging.quarantine
+            where delivery_id = %s and quarantine.line_number = incoming.line_number
+                and replayed_at is null
+        )
+        """,
+        (delivery_id,),
+    )
+    # As kept they may look acceptable, but that is not what was delivered: only a correction helps.
+    cursor.execute(
+        """
+        update incoming set reason = quarantine.reason from staging.quarantine
+        where delivery_id = %s and quarantine.line_number = incoming.line_number
+            and quarantine.raw_line = incoming.raw_line and quarantine.reason = any(%s)
+        """,
+        (delivery_id, list(ALTERED)),
+    )
+
+
+def _judge_beside_staging(cursor: Cursor, days: list[date]) -> None:
+    """Judge repetitions and conflicts as if what stands in staging came first, as line 0."""
+    columns = ", ".join(ORDER_COLUMNS)
+    cursor.execute(
+        f"""
+        insert into incoming (line_number, raw_line, {columns})
+        select 0, '', {columns} from staging.user_order_log
+        where cast(date_time as date) = any(%s::date[])
+        """,  # noqa: S608
+        (days,),
+    )
+    _judge_repetitions(cursor, days)
+    cursor.execute("delete from judged where line_number = 0")
+
+
+def _record_replay(cursor: Cursor, delivery_id: int, counts: Counts) -> None:
+    """Mark the lines that left quarantine, and move them in the ledger row."""
+    cursor.execute(
+        """
+        update staging.quarantine set
+            replayed_at = clock_timestamp(),
+            replayed_as = verdict,
+            corrected_line = nullif(judged.raw_line, quarantine.raw_line)
+        from judged
+        where delivery_id = %s and quarantine.line_number = judged.line_number
+            and verdict in ('loaded', 'repeated')
+        """,
+        (delivery_id,),
+    )
+    cursor.execute(
+        """
+        update staging.delivery set
+            loaded = delivery.loaded + %(loaded)s,
+            repeated = delivery.repeated + %(repeated)s,
+            rejected = delivery.rejected - %(loaded)s - %(repeated)s,
+            quantity = delivery.quantity + replayed.quantity,
+            payment_amount = delivery.payment_amount + replayed.payment_amount
+        from (
+            select coalesce(sum(quantity), 0) as quantity,
+                coalesce(sum(payment_amount), 0) as payment_amount
+            from judged where verdict = 'loaded'
+        ) as replayed
+        where delivery_id = %(delivery_id)s
+        """,
+        {**asdict(counts), "delivery_id": delivery_id},
+    )
 
 
 def _row(cursor: Cursor) -> tuple[Any, ...]:

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from loaders import settings, staging
 from loaders.deliveries import Delivery
-from loaders.errors import DeliveryRefused
 from loaders.order_file import OrderFile
 from loaders.report_api import ReportApi
 from loaders.staging import LoadResult
@@ -57,16 +56,9 @@ def upload(delivery: Delivery, *, allow_empty: bool = False, dry_run: bool = Fal
     with tempfile.TemporaryDirectory(prefix="delivery-") as folder:
         path = Path(folder) / "orders.csv"
         sha256 = _api().download(delivery.orders_url, path)
-
-        def orders() -> OrderFile:
-            try:
-                return OrderFile(path, delivery.first_day, delivery.last_day)
-            except DeliveryRefused as refused:
-                raise DeliveryRefused(f"{delivery.name} ({source_file}): {refused}") from None
-
         return staging.land(
             delivery,
-            orders,
+            lambda: OrderFile(path, delivery.first_day, delivery.last_day),
             source_file=source_file,
             sha256=sha256,
             started_at=started_at,

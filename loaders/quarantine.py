@@ -1,0 +1,260 @@
+"""Rejected lines: what there is, the lines as CSV, and judging them again after a fix.
+
+    list -> show --output rejected.csv -> correct raw_line in it -> replay --lines rejected.csv
+
+A line stays in staging.quarantine when it is replayed, marked with what became of it. The lines of
+a refused delivery cannot be replayed, because none of that delivery was loaded: what can be is the
+whole file, corrected.
+"""
+
+import csv
+import hashlib
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from loaders import settings, staging
+from loaders.deliveries import Delivery
+from loaders.errors import DeliveryRefused, TerminalError
+from loaders.order_file import JudgedLine, LineRules, OrderFile
+from loaders.staging import ReplayResult
+
+EXPORTED_COLUMNS = ("delivery_id", "line_number", "reason", "raw_line")
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """A delivery as staging.delivery knows it: without its address, which may hold a signature."""
+
+    delivery_id: int
+    delivery: Delivery
+    outcome: str
+    header: str | None
+    started_at: datetime
+
+    @classmethod
+    def read(cls, delivery_id: int) -> "LedgerRow":
+        """Return the row.
+
+        Raises:
+            TerminalError: if there is none.
+        """
+        found = list(
+            staging.rows(
+                """
+                select outcome, header, started_at,
+                    kind, report_id, increment_id, first_day, last_day, '' as orders_url
+                from staging.delivery where delivery_id = %(delivery_id)s
+                """,
+                {"delivery_id": delivery_id},
+            )
+        )
+        if not found:
+            raise TerminalError(f"there is no delivery {delivery_id} (see staging.delivery)")
+        ((outcome, header, started_at, *announced),) = found
+        return cls(delivery_id, Delivery(*announced), outcome, header, started_at)
+
+    @property
+    def name(self) -> str:
+        """The delivery as messages name it."""
+        return f"delivery {self.delivery_id} ({self.delivery.name})"
+
+
+def listed(delivery_id: int | None = None) -> Iterator[str]:
+    """Give the lines of a report on what is rejected: newest delivery first, grouped by reason."""
+    found = staging.rows(
+        """
+        select
+            delivery_id, kind, report_id, increment_id, first_day, last_day, '' as orders_url,
+            coalesce(
+                'refused: ' || refusal,
+                case
+                    when exists (select from staging.delivery_day as held
+                        where held.delivery_id = delivery.delivery_id) then 'current'
+                    else 'replaced by a later delivery'
+                end
+            ),
+            reason, count(line_number), min(line_number)
+        from staging.delivery
+        left join staging.quarantine using (delivery_id)
+        where replayed_at is null
+            and (line_number is not null or outcome = 'refused')
+            and delivery_id = coalesce(%(delivery_id)s, delivery_id)
+        group by delivery.delivery_id, reason
+        order by delivery_id desc, count(line_number) desc, reason
+        """,
+        {"delivery_id": delivery_id},
+    )
+    last = None
+    for this, *announced, state, reason, number, first in found:
+        if this != last:
+            yield f"delivery {this} ({Delivery(*announced).name}): {state}"
+            last = this
+        if reason:
+            yield f"  {reason}: {number} lines, the first is line {first}"
+    if last is None:
+        yield "nothing is rejected"
+
+
+def export(delivery_id: int, reason: str | None, output: Path | None) -> None:
+    """Write the rejected lines of a delivery, or those with one reason, as CSV to a file or stdout.
+
+    Raises:
+        TerminalError: if there is no such delivery, or the file cannot be written.
+    """
+    LedgerRow.read(delivery_id)
+    if output is None:
+        _export(delivery_id, reason, sys.stdout)
+        return
+    try:
+        with output.open("w", encoding="utf-8", newline="") as target:
+            _export(delivery_id, reason, target)
+    except OSError as error:
+        raise TerminalError(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _export(delivery_id: int, reason: str | None, target: TextIO) -> None:
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(EXPORTED_COLUMNS)
+    writer.writerows(
+        staging.rows(
+            """
+            select delivery_id, line_number, reason, raw_line from staging.quarantine
+            where delivery_id = %(delivery_id)s and replayed_at is null
+                and reason = coalesce(%(reason)s, reason)
+            order by line_number
+            """,
+            {"delivery_id": delivery_id, "reason": reason},
+        )
+    )
+
+
+def replay(delivery_id: int, corrections: Path | None = None) -> str:
+    """Judge the rejected lines of an accepted delivery again; return what an operator reads.
+
+    Args:
+        corrections: rejected lines as `export` writes them, with raw_line corrected. Without, the
+            lines are judged as they were delivered, by the rules of today.
+
+    Raises:
+        DeliveryRefused: if the delivery was: the whole file has to be corrected.
+        TerminalError: if the corrections cannot be read.
+    """
+    row = LedgerRow.read(delivery_id)
+    if row.outcome == "refused":
+        raise DeliveryRefused(
+            f"{row.name} was refused, so none of it was loaded: replay the whole file, corrected"
+            f" (quarantine replay --delivery {delivery_id} --file corrected.csv)"
+        )
+    if row.header is None:
+        raise TerminalError(
+            f"{row.name} was loaded before headers were kept: replay the whole file, corrected"
+            f" (quarantine replay --delivery {delivery_id} --file corrected.csv)"
+        )
+    rules = LineRules(row.header, row.delivery.first_day, row.delivery.last_day)
+    corrected = None if corrections is None else list(_corrected(corrections, delivery_id))
+
+    def lines() -> Iterator[JudgedLine]:
+        for line_number, text in _rejected(delivery_id) if corrected is None else corrected:
+            yield rules.judge(line_number, text)
+
+    result = staging.replay(delivery_id, lines)
+    return "\n".join(_described(row, result))
+
+
+def replay_file(delivery_id: int, path: Path, *, allow_empty: bool = False) -> str:
+    """Load a whole corrected file in place of the one delivered; return what an operator reads.
+
+    It takes the place of that delivery in time, too: a day that a later one holds is left alone.
+
+    Raises:
+        DeliveryRefused: if the corrected file is not acceptable either.
+        TerminalError: if it cannot be read.
+    """
+    row = LedgerRow.read(delivery_id)
+    delivery = row.delivery
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise TerminalError(f"{path.name} cannot be read: {error.strerror}") from error
+    result = staging.land(
+        delivery,
+        lambda: OrderFile(path, delivery.first_day, delivery.last_day),
+        source_file=path.name,
+        sha256=sha256,
+        started_at=row.started_at,
+        max_rejected_share=settings.max_rejected_share(),
+        allow_empty=allow_empty,
+    )
+    return f"{result.describe()}\n\n{_rebuild(delivery.first_day, delivery.last_day)}"
+
+
+def _rebuild(first_day: date, last_day: date) -> str:
+    """Say how the marts catch up with these days of staging."""
+    window = f"ds: {first_day}"
+    if first_day != last_day:
+        window = f"ds_start: {first_day}, ds_end: {last_day}"
+    return f"now rebuild the marts: dbt run --vars '{{{window}}}'"
+
+
+def _rejected(delivery_id: int) -> Iterator[tuple[Any, ...]]:
+    return staging.rows(
+        """
+        select line_number, raw_line from staging.quarantine
+        where delivery_id = %(delivery_id)s and replayed_at is null
+        """,
+        {"delivery_id": delivery_id},
+    )
+
+
+def _corrected(path: Path, delivery_id: int) -> Iterator[tuple[int, str]]:
+    """Give number and text of the lines of an exported file; refuse what is no such file."""
+    seen = set()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file, strict=True)
+            names = lines.fieldnames or ()
+            if missing := [name for name in EXPORTED_COLUMNS if name not in names]:
+                raise TerminalError(
+                    f"{path.name}: missing {', '.join(missing)}: not a file of quarantine show"
+                )
+            for line in lines:
+                where = f"{path.name}, line {lines.line_num}"
+                if line["delivery_id"] != str(delivery_id):
+                    raise TerminalError(f"{where}: not a line of delivery {delivery_id}")
+                number, text = line["line_number"] or "", line["raw_line"] or ""
+                if not re.fullmatch("[0-9]{1,18}", number):
+                    raise TerminalError(f"{where}: line_number is {number!r}, not a number")
+                if int(number) in seen:
+                    raise TerminalError(f"{where}: line_number {number} stands there twice")
+                if "\n" in text or "\r" in text:
+                    raise TerminalError(f"{where}: raw_line holds a line break")
+                seen.add(int(number))
+                yield int(number), text
+    except OSError as error:
+        raise TerminalError(f"{path.name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TerminalError(f"{path.name} cannot be read: it is not UTF-8") from error
+    except csv.Error as error:
+        raise TerminalError(f"{path.name} cannot be read: {error}") from error
+
+
+def _described(row: LedgerRow, result: ReplayResult) -> Iterator[str]:
+    counts = result.counts
+    yield (
+        f"{row.name}: replayed {counts.received}"
+        f" = loaded {counts.loaded} + repeated {counts.repeated} + still rejected {counts.rejected}"
+    )
+    if result.reasons:
+        grouped = ", ".join(f"{reason} {number}" for reason, number in result.reasons.items())
+        yield f"still rejected by reason: {grouped}"
+    if counts.superseded:
+        yield f"left in quarantine {counts.superseded} lines of days that another delivery holds"
+    # Also if this run has added nothing: the one before may have ended before it said so.
+    if result.days:
+        yield _rebuild(result.days[0], result.days[-1])
