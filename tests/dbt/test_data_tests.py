@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Dbt, Deliver, Warehouse, database, deliverer, order, run_command
+from support import ROOT, Dbt, Deliver, Warehouse, database, deliverer, order, run_command
 
 from local.postgres import EmbeddedPostgres
 

@@ -1,7 +1,7 @@
 """The marts against the rules of docs/data_model.md, delivery by delivery."""
 
 import pytest
-from conftest import SAMPLES, Dbt, Deliver, Warehouse, order
+from support import SAMPLES, Dbt, Deliver, Warehouse, order
 
 SALES = (
     "select date_id, uniq_id, quantity, payment_amount::text, refund_flag"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import Deliver, Warehouse, order
+from support import Deliver, Warehouse, order
 
 from loaders import staging
 from loaders.errors import DeliveryRefused, TransientError

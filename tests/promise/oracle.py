@@ -1,0 +1,98 @@
+"""What the marts must hold, computed with pandas from the accepted deliveries.
+
+Written from the rules of docs/data_model.md and sharing nothing with loaders/ or dbt_project/.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+Rows = list[tuple[Any, ...]]
+
+
+def expected_marts(days: Mapping[date, Sequence[Mapping[str, Any]]]) -> dict[str, Rows]:
+    """Return the rows of every mart for the last accepted order lines of each day."""
+    lines = pd.DataFrame([{**line, "day": day} for day, lines in days.items() for line in lines])
+    if lines.empty:
+        return {name: [] for name in ("d_item", "d_city", "d_customer", "f_sales", "retention")}
+    lines = lines.assign(
+        refund=lines["status"].str.strip().str.lower() == "refunded"
+        if "status" in lines
+        else False,
+        amount=lines["payment_amount"].astype(float).round(2),
+    )
+    return {
+        "d_item": _latest(lines, "item_id", ["item_name"]),
+        "d_city": _latest(lines, "city_id", ["city_name"]),
+        "d_customer": _latest(lines, "customer_id", ["first_name", "last_name", "city_id"]),
+        "f_sales": _sales(lines),
+        "retention": _retention(lines),
+    }
+
+
+def _latest(lines: pd.DataFrame, key: str, attributes: list[str]) -> Rows:
+    newest = lines.sort_values(["date_time", "uniq_id"]).groupby(key).tail(1).sort_values(key)
+    return list(newest[[key, *attributes]].itertuples(index=False, name=None))
+
+
+def _sales(lines: pd.DataFrame) -> Rows:
+    sign = 1 - 2 * lines["refund"].astype(int)
+    sales = pd.DataFrame(
+        {
+            "date_id": [int(f"{day:%Y%m%d}") for day in lines["day"]],
+            "item_id": lines["item_id"],
+            "customer_id": lines["customer_id"],
+            "city_id": lines["city_id"],
+            "quantity": lines["quantity"] * sign,
+            "payment_amount": lines["amount"] * sign,
+            "refund_flag": lines["refund"],
+            "uniq_id": lines["uniq_id"],
+        }
+    )
+    return sorted(sales.itertuples(index=False, name=None))
+
+
+def _retention(lines: pd.DataFrame) -> Rows:
+    weeks = ["{}-W{:02}".format(*day.isocalendar()[:2]) for day in lines["day"]]
+    rows = []
+    for (week, item), group in lines.assign(week=weeks).groupby(["week", "item_id"]):
+        orders, refunds = group[~group["refund"]], group[group["refund"]]
+        order_counts = orders.groupby("customer_id").size()
+        revenue = orders.groupby("customer_id")["amount"].sum()
+        new, returning = order_counts[order_counts == 1], order_counts[order_counts > 1]
+        rows.append(
+            (
+                week,
+                item,
+                len(new),
+                len(returning),
+                refunds["customer_id"].nunique(),
+                round(revenue[new.index].sum(), 2),
+                round(revenue[returning.index].sum(), 2),
+                len(refunds),
+                refunds["quantity"].sum(),
+                round(refunds["amount"].sum(), 2),
+            )
+        )
+    return sorted(rows)
+
+
+QUERIES = {
+    "d_item": "select item_id, item_name from mart.d_item order by 1",
+    "d_city": "select city_id, city_name from mart.d_city order by 1",
+    "d_customer": (
+        "select customer_id, first_name, last_name, city_id from mart.d_customer order by 1"
+    ),
+    "f_sales": (
+        "select date_id, item_id, customer_id, city_id, quantity, payment_amount::float,"
+        " refund_flag, uniq_id from mart.f_sales"
+    ),
+    "retention": (
+        "select period_id, item_id, new_customers_count, returning_customers_count,"
+        " refunded_customer_count, new_customers_revenue::float,"
+        " returning_customers_revenue::float, customers_refunded::int, refunded_quantity::int,"
+        " refunded_amount::float from mart.f_customer_retention"
+    ),
+}

@@ -1,0 +1,47 @@
+"""A warehouse whose deliveries are remembered: what its marts must hold is known."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from oracle import QUERIES, expected_marts
+from support import Deliver, Warehouse
+
+
+class Shop:
+    """Delivers, and knows what the truth of each day is since the last accepted delivery."""
+
+    def __init__(self, warehouse: Warehouse, deliver: Deliver) -> None:
+        self.warehouse = warehouse
+        self._deliver = deliver
+        self.days: dict[date, list[Mapping[str, Any]]] = {}
+        self._increments: set[date] = set()
+
+    def deliver(
+        self, first_day: str, orders: Sequence[Mapping[str, Any]], last_day: str | None = None
+    ) -> None:
+        """Land a delivery for real and remember what it makes true."""
+        self._deliver(first_day, orders, last_day, allow_empty=True)
+        self.accepted(first_day, orders, last_day)
+
+    def accepted(
+        self, first_day: str, orders: Sequence[Mapping[str, Any]], last_day: str | None = None
+    ) -> None:
+        """Remember a delivery that something else landed."""
+        first, last = date.fromisoformat(first_day), date.fromisoformat(last_day or first_day)
+        for number in range((last - first).days + 1):
+            day = first + timedelta(days=number)
+            if last_day and day in self._increments:
+                continue
+            if not last_day:
+                self._increments.add(day)
+            self.days[day] = [
+                line for line in orders if date.fromisoformat(line["date_time"][:10]) == day
+            ]
+
+    def assert_marts_equal_a_fresh_build(self) -> None:
+        """Compare every mart with the oracle, row for row."""
+        expected = expected_marts(self.days)
+        for name, query in QUERIES.items():
+            rows = sorted(self.warehouse.query(query))
+            assert rows == [tuple(row) for row in expected[name]], name

@@ -1,0 +1,127 @@
+"""Repeated, reordered, corrected and emptied days: the marts are those of a fresh build."""
+
+import random
+
+import pytest
+from promise import Shop
+from support import Dbt, order
+
+WEEK = [f"2024-02-{day}" for day in range(19, 26)]
+
+
+def lines(day: str, *, seed: int = 0, count: int = 12) -> list[dict[str, object]]:
+    """Some order lines of a day, refunds among them, that share customers and items with others."""
+    chance = random.Random(f"{day} {seed}")
+    return [
+        order(
+            f"{day} {seed} {number}",
+            day,
+            customer_id=chance.randrange(6),
+            item_id=chance.randrange(3),
+            item_name=f"item of {day} {seed}",
+            city_id=chance.randrange(2),
+            city_name=f"city of {day}",
+            quantity=chance.randrange(1, 5),
+            payment_amount=f"{chance.randrange(10_000) / 100:.2f}",
+            status=chance.choice(["shipped", "shipped", "refunded"]),
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("times", [2, 10])
+def test_the_same_day_again(shop: Shop, dbt: Dbt, times: int) -> None:
+    for _ in range(times):
+        shop.deliver(WEEK[0], lines(WEEK[0]))
+        dbt.run(ds=WEEK[0])
+    shop.assert_marts_equal_a_fresh_build()
+
+
+def test_a_day_and_then_a_backfill_that_holds_it(shop: Shop, dbt: Dbt) -> None:
+    shop.deliver(WEEK[3], lines(WEEK[3]))
+    dbt.run(ds=WEEK[3])
+    for day in WEEK:
+        shop.deliver(day, lines(day, seed=1))
+    dbt.run(ds_start=WEEK[0], ds_end=WEEK[-1])
+    shop.assert_marts_equal_a_fresh_build()
+
+
+@pytest.mark.parametrize("arrange", [list, reversed, lambda days: random.Random(7).sample(days, 7)])
+def test_days_in_any_order(shop: Shop, dbt: Dbt, arrange: object) -> None:
+    for day in arrange(WEEK):  # type: ignore[operator]
+        shop.deliver(day, lines(day))
+        dbt.run(ds=day)
+    shop.assert_marts_equal_a_fresh_build()
+
+
+def test_a_corrected_file_changes_removes_and_adds_lines(shop: Shop, dbt: Dbt) -> None:
+    day = WEEK[0]
+    delivered = [
+        order("changed", day, quantity=1, item_name="first name"),
+        # The only line of its item, city and customer: they go with it.
+        order("removed", day, item_id=9, city_id=9, customer_id=9),
+    ]
+    shop.deliver(day, delivered)
+    dbt.run(ds=day)
+    shop.deliver(
+        day,
+        [
+            order("changed", day, quantity=5, item_name="second name"),
+            order("added", day, item_id=8, customer_id=8),
+        ],
+    )
+    dbt.run(ds=day)
+    shop.assert_marts_equal_a_fresh_build()
+    assert shop.warehouse.value("select count(*) from mart.d_item where item_id = 9") == 0
+
+
+def test_an_emptied_day_and_an_emptied_week(shop: Shop, dbt: Dbt) -> None:
+    for day in WEEK[:2]:
+        shop.deliver(day, lines(day))
+        dbt.run(ds=day)
+    for day in WEEK[:2]:
+        shop.deliver(day, [])
+        dbt.run(ds=day)
+        shop.assert_marts_equal_a_fresh_build()
+
+
+@pytest.mark.parametrize(
+    ("ordered", "refunded"),
+    [("2024-02-25", "2024-02-26"), ("2024-02-29", "2024-03-01"), ("2024-12-29", "2024-12-30")],
+    ids=["next week", "next month", "next ISO year"],
+)
+def test_a_refund_counts_in_its_own_period(
+    shop: Shop, dbt: Dbt, ordered: str, refunded: str
+) -> None:
+    shop.deliver(ordered, [order("sale", ordered)])
+    shop.deliver(refunded, [order("refund", refunded, status="refunded")])
+    for day in (refunded, ordered):
+        dbt.run(ds=day)
+    shop.assert_marts_equal_a_fresh_build()
+
+
+@pytest.mark.parametrize("history_first", [True, False])
+def test_the_week_shared_by_history_and_increments(
+    shop: Shop, dbt: Dbt, history_first: bool
+) -> None:
+    history = [line for day in WEEK[:4] for line in lines(day, seed=5)]
+
+    def load_history() -> None:
+        shop.deliver(WEEK[0], history, WEEK[3])
+        dbt.run(ds_start=WEEK[0], ds_end=WEEK[3])
+
+    def load_increments() -> None:
+        for day in WEEK[3:]:
+            shop.deliver(day, lines(day))
+            dbt.run(ds=day)
+
+    first, second = (
+        (load_history, load_increments) if history_first else (load_increments, load_history)
+    )
+    first()
+    second()
+    shop.assert_marts_equal_a_fresh_build()
+    # A later and shorter report of the history loses nothing.
+    shop.deliver(WEEK[1], [line for day in WEEK[1:3] for line in lines(day, seed=6)], WEEK[2])
+    dbt.run(ds_start=WEEK[1], ds_end=WEEK[2])
+    shop.assert_marts_equal_a_fresh_build()
