@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 import re
 import socket
 import ssl
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-Entry = Callable[[socket.socket], None]
+Entry = Callable[[socket.socket], object]
 
 LOOPBACK = "127.0.0.1"
 
@@ -140,6 +141,11 @@ def reset(data: bytes = b"") -> Entry:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     return entry
+
+
+def without_tls(data: bytes) -> Entry:
+    """These bytes beneath an agreed TLS."""
+    return lambda connection: os.write(connection.fileno(), data)
 
 
 def hang(data: bytes = b"") -> Entry:

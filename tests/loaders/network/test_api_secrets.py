@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from support import Warehouse, run_command
 from faulty_server import FaultyServer, answer
+from support import Warehouse, run_command
 
 from loaders.errors import TerminalError
 from loaders.report_api import ReportApi
@@ -97,37 +97,33 @@ LOAD = "python -m loaders increment --date 2024-02-25"
         (LOAD, "wrong password"),
         (LOAD, "refused"),
         (LOAD, "no such host"),
+        (LOAD, "no TLS"),
         ("alembic upgrade head", "wrong password"),
+        ("alembic upgrade head", "no TLS"),
         ("dbt --debug --log-level-file debug --log-path {folder} debug", "wrong password"),
+        ("dbt --debug --log-level-file debug --log-path {folder} debug", "no TLS"),
     ],
 )
 def test_no_program_tells_the_password_or_the_key(
-    program: str,
-    fault: str,
-    empty_database: Warehouse,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    program: str, fault: str, empty_database: Warehouse, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    if fault == "refused":
-        monkeypatch.setenv("PGPORT", "1")
-    elif fault == "no such host":
-        monkeypatch.setenv("PGHOST", "warehouse.invalid")
-    with FaultyServer() as service:
-        monkeypatch.setenv("REPORT_API_URL", service.address)
+    changes = {
+        "wrong password": {"PGPASSWORD": PASSWORD},
+        "refused": {"PGPORT": "1"},
+        "no such host": {"PGHOST": "warehouse.invalid"},
+        # Every program heeds the one setting, and none goes on without.
+        "no TLS": {"PGSSLMODE": "require"},
+    }[fault]
+    # Undone before the database is dropped.
+    with FaultyServer() as service, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**changes, "REPORT_API_URL": service.address}.items():
+            patch.setenv(name, value)
+        password = os.environ["PGPASSWORD"]
+        days = {"start_day": "2024-02-02", "end_date": "2024-02-24"}
         addresses = {"user_order_log_inc": f"{service.address}/orders.csv"}
         service.script = [
             answer({"task_id": "task"}),
-            answer(
-                {
-                    "status": "SUCCESS",
-                    "data": {
-                        "report_id": "report",
-                        "start_day": "2024-02-02",
-                        "end_date": "2024-02-24",
-                    },
-                }
-            ),
+            answer({"status": "SUCCESS", "data": {"report_id": "report", **days}}),
             answer({"status": "SUCCESS", "data": {"increment_id": "i", "s3_path": addresses}}),
             answer(b""),
         ]
@@ -138,9 +134,10 @@ def test_no_program_tells_the_password_or_the_key(
     assert {
         "wrong password": "authentication failed",
         "refused": "refused",
-        "no such host": os.environ["PGHOST"],
+        "no such host": "warehouse.invalid",
+        "no TLS": "server does not support SSL, but SSL was required",
     }[fault] in said
     logs = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert bool(logs) == program.startswith("dbt")
-    for secret in (PASSWORD, KEY):
+    for secret in (password, KEY):
         assert secret not in "".join([said, *logs])

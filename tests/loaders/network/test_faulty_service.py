@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from support import ROOT, order
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,8 +33,10 @@ from faulty_server import (
     hang,
     raw,
     reset,
+    without_tls,
     zipped,
 )
+from support import ROOT, order
 
 from loaders import steps
 from loaders.deliveries import Delivery
@@ -50,14 +51,14 @@ CSV = b"id,uniq_id\n" + b"0,325ee6b36233114ec84e1cece938572e\n" * 100
 # Long enough for a busy machine, short enough for a whole table of them.
 LIMITS = Limits(
     connect_seconds=0.5,
-    silence_seconds=0.5,
+    silence_seconds=1,
     retries=2,
     backoff_seconds=0.01,
     retry_after_seconds=2,
     answer_bytes=200_000,
-    answer_seconds=0.4,
+    answer_seconds=0.8,
     file_bytes=1_000_000,
-    file_seconds=0.4,
+    file_seconds=0.8,
 )
 
 FINE, RETRIED, TRANSIENT, TERMINAL = "fine", "retried, then fine", "transient", "terminal"
@@ -84,7 +85,12 @@ def report(api: ReportApi, at: At, target: Path) -> Delivery | None:
 
 
 def wait(api: ReportApi, at: At, target: Path) -> Delivery:
-    return api.wait_for_report(TASK, deadline_seconds=0.3, poll_seconds=0.05)
+    return api.wait_for_report(TASK, deadline_seconds=20, poll_seconds=0.05)
+
+
+def wait_in_vain(api: ReportApi, at: At, target: Path) -> Delivery:
+    # Time for two looks, even on a busy machine.
+    return api.wait_for_report(TASK, deadline_seconds=2, poll_seconds=1.2)
 
 
 def increment(api: ReportApi, at: At, target: Path) -> Delivery:
@@ -214,10 +220,10 @@ CASES = [
         requests=2,
     ),
     Case(
-        "429 for an hour is cut short",
+        "429 for too long is cut short",
         report,
         RETRIED,
-        after(busy(429, "3600")),
+        after(busy(429, "20")),
         requests=2,
         at_least_seconds=1,
         limits=replace(LIMITS, retry_after_seconds=1),
@@ -233,7 +239,7 @@ CASES = [
     Case("reset before an answer", report, TRANSIENT, [reset()], "the connection broke", 3),
     Case("not HTTP at all", report, TRANSIENT, [raw(b"220 mail\r\n")], "the connection broke", 3),
     # The answer arrives in part.
-    Case("slow drip", report, TRANSIENT, [drip(b" " * 1000, 0.05)], "not here after 0 s"),
+    Case("slow drip", report, TRANSIENT, [drip(b" " * 1000, 0.05)], "not here after 1 s"),
     Case("silence in mid-body", report, TRANSIENT,
          [hang(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{")], "cut off after 1 bytes"),
     Case("reset in mid-body", report, TRANSIENT,
@@ -289,8 +295,8 @@ CASES = [
     Case("address on this machine's disk", report, TERMINAL,
          report_with(s3_path={"user_order_log": "file:///etc/hostname"}), "is no address"),
     Case("not ready yet", report, FINE, [RUNNING], gives=lambda at: None),
-    Case("never SUCCESS", wait, TRANSIENT, [RUNNING],
-         f"report task {TASK} was not ready after 0 s", 6),
+    Case("never SUCCESS", wait_in_vain, TRANSIENT, [RUNNING],
+         f"report task {TASK} was not ready after 2 s", 2),
     Case("no status, then SUCCESS", wait, FINE, after(answer({"task_id": TASK})), requests=2),
     Case("FAILED", report, TERMINAL, [answer({"status": "FAILED", "debug_info": f"key {KEY}"})],
          f"report task {TASK} ended with status FAILED: key ***"),
@@ -322,6 +328,8 @@ CASES = [
     Case("POST, answer cut off", generate, TRANSIENT, [answer('{"task', headers=SHORT)],
          "cut off after 6 bytes"),
     Case("POST, busy", generate, TRANSIENT, [busy(503, "1")], "HTTP 503"),
+    Case("POST, TLS broken", generate, TRANSIENT, [without_tls(b"HTTP/1.1 200 OK\r\n\r\n")],
+         "TLS failed", server="trusted TLS"),
     Case("POST, redirected", generate, TERMINAL, redirect(to="{elsewhere}/"), "a redirect"),
     Case("POST, refused, then fine", generate, RETRIED, [answer({"task_id": TASK})],
          server="late", limits=replace(LIMITS, retries=6, backoff_seconds=0.05)),
@@ -333,7 +341,7 @@ CASES = [
     Case("file, refused", file, TRANSIENT, says="no connection (", requests=0, server="closed"),
     Case("file, 404", file, TERMINAL, [answer(status=404)], "/orders.csv: HTTP 404"),
     Case("file, 403", file, TERMINAL, [answer(status=403)], "/orders.csv: HTTP 403"),
-    Case("file, slow drip", file, TRANSIENT, [drip(CSV, 0.05)], "not here after 0 s"),
+    Case("file, slow drip", file, TRANSIENT, [drip(CSV, 0.05)], "not here after 1 s"),
     Case("file, reset in mid-body", file, TRANSIENT,
          [reset(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nid,")], "cut off after 3 bytes"),
     Case("file, short with length", file, TRANSIENT, [answer(b"id,", headers=SHORT)],
@@ -424,7 +432,7 @@ def test_what_comes_of_it(
     assert len(others) == case.elsewhere_requests
     if case.action is not file:
         assert len(files) == case.storage_requests
-    assert case.at_least_seconds <= seconds < case.at_least_seconds + 4
+    assert case.at_least_seconds <= seconds < case.at_least_seconds + 10
     if error is None:
         assert case.says in "".join(calls)
         if case.gives:
