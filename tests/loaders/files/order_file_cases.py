@@ -39,14 +39,14 @@ class Case:
     last_day: str | None = None
 
 
-def values(uniq_id: str, **changed: str) -> dict[str, str]:
+def values(uniq_id: str, /, **changed: str) -> dict[str, str]:
     """The fields of an order line; those not named are a plain sale's."""
     plain = [uniq_id, f"{DAY}T00:00:00", "1", "Казань", "100", "Вера", "Орлова"]
     plain += ["1", "Кефир 1%", "2", "180", "shipped"]
     return {**dict(zip(COLUMNS, ["1", *plain], strict=True)), **changed}
 
 
-def text(uniq_id: str, **changed: str) -> str:
+def text(uniq_id: str, /, **changed: str) -> str:
     """An order line as the service writes it."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="").writerow(values(uniq_id, **changed).values())

@@ -1,17 +1,15 @@
 """Every file of the table, landed for real on top of a day that has order lines already."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Deliver, Warehouse, database, order
 from order_file_cases import CASES, DAY, LOADED, REFUSED, REJECTED, Case
+from support import Deliver, Warehouse, order
 
 from loaders.errors import DeliveryRefused
 from loaders.order_file import MAX_LINE_LENGTH
-from local.postgres import EmbeddedPostgres
 
 LEDGER = """
     select outcome, refusal, received, loaded, repeated, rejected, unknown_columns
@@ -23,23 +21,6 @@ QUARANTINE = """
 """
 STAGING = "select t.*::text from staging.user_order_log as t order by 1"
 STANDING = "select day, delivery_id from staging.delivery_day order by day"
-
-
-@pytest.fixture(scope="module")
-def shared(server: EmbeddedPostgres, template: str) -> Iterator[Warehouse]:
-    """One warehouse for the whole table: making one takes longer than a case."""
-    with database(server, template) as prepared:
-        yield prepared
-
-
-@pytest.fixture
-def warehouse(shared: Warehouse) -> Warehouse:
-    """The warehouse, empty again."""
-    shared.query(
-        "truncate staging.user_order_log, staging.delivery, staging.delivery_day,"
-        " staging.quarantine restart identity"
-    )
-    return shared
 
 
 def test_the_table_is_as_large_as_it_should_be() -> None:

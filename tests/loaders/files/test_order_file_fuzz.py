@@ -1,0 +1,155 @@
+"""Files made of anything: no crash, no line unaccounted for, nothing unacceptable accepted."""
+
+import re
+from collections import Counter
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from order_file_cases import CASES, COLUMNS, DAY, HEADER, REJECTED, text, values
+from support import Deliver, Warehouse
+
+from loaders.errors import DeliveryRefused
+from loaders.order_file import MAX_BIGINT, MAX_INTEGER, STATUSES, OrderFile, OrderLine
+
+READER_EXAMPLES = 2000
+DATABASE_EXAMPLES = 60
+# The same examples every time: a red build has to mean that a change broke something.
+FUZZ = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+REASONS = {
+    reason
+    for case in CASES
+    if case.outcome == REJECTED
+    for reason in re.findall(r"line \d+: (\w+)", case.says)
+}
+
+FIELDS = st.one_of(
+    st.sampled_from(["", " ", "0", "-1", "1.5", "1e5", "NaN", "9" * 10, "9" * 19, "9" * 20, "١٢"]),
+    st.sampled_from(["case", "Shipped ", "refunded", "NULL", r"\N", r"\.", "к" * 101, "🥛"]),
+    st.sampled_from(['"', '""', '"a', 'a"b', "a,b", "a\nb", "a\rb", "a\0b", "\x85", "\u2028"]),
+    st.sampled_from([DAY, f"{DAY}T23:59:59.999999", "2024-02-24", "2026-02-30", "0000-01-01"]),
+    st.text(max_size=40),
+)
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> bytes:
+    """An order line with some of its fields exchanged, or no order line at all."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.binary(max_size=60))
+    changed = draw(st.dictionaries(st.sampled_from(COLUMNS), FIELDS, max_size=2))
+    uniq_id = draw(st.sampled_from(["a", "b", "c", " a"]))
+    if draw(st.booleans()):
+        line = text(uniq_id, **changed)
+    else:
+        line = ",".join(values(uniq_id, **changed).values())
+    raw = line.encode("utf-8", "replace")
+    if draw(st.integers(0, 9)) == 0:
+        place = draw(st.integers(0, len(raw)))
+        raw = raw[:place] + draw(st.binary(min_size=1, max_size=3)) + raw[place + 1 :]
+    return raw
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    header = HEADER.encode()
+    if draw(st.integers(0, 9)) == 0:
+        header = draw(lines())
+    mark = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
+    end = draw(st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"]))
+    return mark + end.join([header, *draw(st.lists(lines(), max_size=8))])
+
+
+def lines_with_text(file: bytes) -> list[int]:
+    """The numbers of the lines of a file that are not blank, the header aside."""
+    raws = re.split(rb"\r\n|\r|\n", file)
+    texts = [raw.decode("utf-8", "surrogateescape") for raw in raws]
+    return [number for number, text in enumerate(texts, 1) if number > 1 and text.strip()]
+
+
+def assert_acceptable(order: OrderLine) -> None:
+    assert 1 <= len(order.uniq_id) <= 32 and order.uniq_id == order.uniq_id.strip()
+    assert order.date_time.date() == date.fromisoformat(DAY) and order.date_time.tzinfo is None
+    for number in (order.city_id, order.customer_id, order.item_id):
+        assert 0 <= number <= MAX_INTEGER
+    assert 1 <= order.quantity <= MAX_BIGINT
+    assert 0 <= order.payment_amount < 10**8
+    assert order.payment_amount == order.payment_amount.quantize(Decimal("0.01"))
+    assert order.status in STATUSES
+    for name in (order.city_name, order.first_name, order.last_name, order.item_name):
+        assert len(name) <= 100
+        assert not re.search("[\0\n\r\ud800-\udfff]", name)
+
+
+@settings(FUZZ, max_examples=READER_EXAMPLES)
+@given(file=files())
+def test_every_line_is_accepted_or_rejected_with_a_reason(tmp_path: Path, file: bytes) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(file)
+    day = date.fromisoformat(DAY)
+    with OrderFile(path, day, day) as orders:
+        judged = list(orders)
+    if orders.refusal is not None:
+        assert re.match(r"line 1: \w.*", orders.refusal) and "\n" not in orders.refusal
+        assert judged == []
+        return
+    assert [line.line_number for line in judged] == lines_with_text(file)
+    for line in judged:
+        assert (line.order is None) == (line.reason is not None)
+        assert not re.search("[\0\n\r\ud800-\udfff]", line.raw_line)
+        if line.order is None:
+            assert line.reason in REASONS
+        else:
+            assert_acceptable(line.order)
+
+
+@settings(FUZZ, max_examples=DATABASE_EXAMPLES)
+@given(file=files(), max_rejected_share=st.sampled_from([1.0, 1.0, 0.4]))
+def test_every_file_leaves_the_warehouse_in_balance(
+    warehouse: Warehouse, deliver: Deliver, tmp_path: Path, file: bytes, max_rejected_share: float
+) -> None:
+    """What one example loads is the previous data of the next."""
+    path = tmp_path / "orders.csv"
+    path.write_bytes(file)
+    day = date.fromisoformat(DAY)
+    with OrderFile(path, day, day) as orders:
+        judged = list(orders)
+    firsts: dict[str, OrderLine] = {}
+    for line in judged:
+        if line.order is not None:
+            firsts.setdefault(line.order.uniq_id, line.order)
+    expected = Counter(
+        "rejected" if line.order is None or line.order != firsts[line.order.uniq_id] else "accepted"
+        for line in judged
+    )
+    standing = "select t.*::text from staging.user_order_log as t order by 1"
+    previous = warehouse.query(standing)
+    try:
+        deliver(DAY, path, max_rejected_share=max_rejected_share, allow_empty=True)
+        refused = False
+    except DeliveryRefused:
+        refused = True
+
+    ((delivery_id, outcome, received, loaded, repeated, rejected),) = warehouse.query(
+        "select delivery_id, outcome, received, loaded, repeated, rejected from staging.delivery"
+        " order by delivery_id desc limit 1"
+    )
+    assert outcome == ("refused" if refused else "accepted")
+    assert (received, loaded) == (len(judged), len(firsts))
+    assert (loaded + repeated, rejected) == (expected["accepted"], expected["rejected"])
+    assert rejected == warehouse.value(
+        "select count(*) from staging.quarantine where delivery_id = %s", (delivery_id,)
+    )
+    assert refused == (orders.refusal is not None or rejected > max_rejected_share * received)
+    if refused:
+        assert warehouse.query(standing) == previous
+    else:
+        uniq_ids = warehouse.query("select uniq_id from staging.user_order_log")
+        assert {uniq_id for (uniq_id,) in uniq_ids} == set(firsts)
