@@ -90,5 +90,3 @@ $procedure$;
 
 comment on procedure staging.create_roles is
 'Creates the roles <database>_loader, _transformer and _reader, or brings their rights up to date.';
-
-revoke all on procedure staging.create_roles from public;
