@@ -1,6 +1,11 @@
 {{ config(
     incremental_strategy='delete+insert',
     unique_key='period_id',
+    pre_hook=[
+        "{{ lock_mart(ref('d_item')) }}",
+        "{{ lock_mart(ref('d_city')) }}",
+        "{{ lock_mart(ref('d_customer')) }}",
+    ],
     post_hook="{{ prune_dimensions() }}",
 ) }}
 

@@ -1,0 +1,179 @@
+"""Stops a real process at a named point of its work, so that it can be killed or overtaken there.
+
+In the database a gate is an advisory lock that the test holds: a trigger, or the lock that the code
+itself takes, waits for it. Between client and service it is a proxy that stops answering.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from support import ROOT, Warehouse, command
+
+PATIENCE = 120.0
+
+
+class Gate:
+    """A closed gate in the database; `wait` until somebody stands before it, then `open` it."""
+
+    def __init__(self, warehouse: Warehouse, key: str) -> None:
+        self._warehouse = warehouse
+        self._key = key
+        self._connection = warehouse.connect()
+        self._connection.cursor().execute("select pg_advisory_lock(hashtext(%s))", (key,))
+        self._connection.commit()
+
+    def waiting(self) -> list[int]:
+        """The backends that stand before the gate."""
+        return [
+            pid
+            for (pid,) in self._warehouse.query(
+                "select pid from pg_locks where locktype = 'advisory' and not granted"
+                " and database = (select oid from pg_database where datname = current_database())"
+                " and (classid::bigint << 32 | objid::bigint) = hashtext(%s)::bigint",
+                (self._key,),
+            )
+        ]
+
+    def wait(self, process: Started, number: int = 1) -> None:
+        """Return when `number` of backends wait here."""
+        give_up_at = time.monotonic() + PATIENCE
+        while len(self.waiting()) < number:
+            assert process.poll() is None, "the process ended before it came to the gate"
+            assert time.monotonic() < give_up_at, "nobody came to the gate"
+            time.sleep(0.02)
+
+    def open(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def gate_on_lock(warehouse: Warehouse, name: str) -> Iterator[Gate]:
+    """A gate where the code takes the lock called `name`."""
+    gate = Gate(warehouse, name)
+    try:
+        yield gate
+    finally:
+        gate.open()
+
+
+@contextmanager
+def gate_on_table(warehouse: Warehouse, event: str, table: str) -> Iterator[Gate]:
+    """A gate before or after what `event` says happens to a table, or at the `commit` after it."""
+    gate = Gate(warehouse, "gate")
+    warehouse.query(
+        "create or replace function stand_at_gate() returns trigger language plpgsql as $$ begin"
+        " perform pg_advisory_xact_lock_shared(hashtext('gate')); return null; end $$"
+    )
+    if event == "commit":
+        warehouse.query(
+            f"create constraint trigger gate after insert or delete on {table}"
+            " deferrable initially deferred for each row execute function stand_at_gate()"
+        )
+    else:
+        warehouse.query(
+            f"create trigger gate {event} on {table}"
+            " for each statement execute function stand_at_gate()"
+        )
+    try:
+        yield gate
+    finally:
+        gate.open()
+        # A killed client's backend notices within seconds, and holds the table until then.
+        warehouse.query(f"drop trigger gate on {table}")
+
+
+class Started(subprocess.Popen[bytes]):
+    """A process whose output goes to a file."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self._output = folder / f"output-{time.monotonic_ns()}"
+        with self._output.open("wb") as output:
+            super().__init__(command(*arguments), cwd=ROOT, stdout=output, stderr=output)
+
+    def said(self) -> str:
+        return self._output.read_text()
+
+    def ended_well(self) -> None:
+        assert self.wait(PATIENCE) == 0, self.said()
+
+
+def start_dbt(*arguments: str, folder: Path) -> Started:
+    """Start dbt with an output folder of its own."""
+    target = str(folder / f"target-{time.monotonic_ns()}")
+    paths = ("--target-path", target, "--log-path", target)
+    return Started("dbt", "run", *paths, *arguments, folder=folder)
+
+
+def kill(process: Started, how: signal.Signals = signal.SIGKILL) -> None:
+    """End a process as a crash would, and wait for its end."""
+    assert process.poll() is None, "it had ended by itself"
+    process.send_signal(how)
+    process.wait(PATIENCE)
+
+
+class StoppingProxy:
+    """Passes calls on to the service until one whose path holds `stop_at`; that one hangs.
+
+    With `halfway` the first half of its answer is sent before.
+    """
+
+    def __init__(self, service: str, stop_at: str, *, halfway: bool = False) -> None:
+        self.reached = threading.Event()
+        self._ended = threading.Event()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = b""
+                stops = stop_at in self.path
+                if halfway or not stops:
+                    # The service puts the address it was called by into its answers.
+                    names = ("X-Nickname", "X-Cohort", "X-Project", "X-API-KEY", "Host")
+                    headers = {name: self.headers[name] for name in names if self.headers[name]}
+                    request = urllib.request.Request(
+                        service + self.path, headers=headers, method=self.command
+                    )
+                    with urllib.request.urlopen(request) as answer:
+                        body = answer.read()
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body[: len(body) // 2] if stops else body)
+                    self.wfile.flush()
+                if stops:
+                    proxy.reached.set()
+                    proxy._ended.wait(PATIENCE)
+                    self.close_connection = True
+
+            do_POST = do_GET
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> StoppingProxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._server.shutdown()
+        with closing(self._server):
+            self._thread.join()
