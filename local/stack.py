@@ -1,0 +1,231 @@
+"""Starting and stopping the parts together: warehouse, report API stand-in, Airflow."""
+
+import contextlib
+import fcntl
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+
+from local.airflow_parts import DAG_PROCESSOR, PARTS, AirflowParts
+from local.airflow_parts import DATABASE as AIRFLOW_DATABASE
+from local.ports import HOST, is_free
+from local.processes import Processes
+from local.settings import BIN, ROOT, Settings
+from local.text import say, tail
+
+_POSTGRES = "postgres"
+_REPORT_API = "report_api"
+_REPORT_API_SECONDS = 20
+
+# Who a part was started for: what `run` starts for itself ends with it.
+RUN = "run"
+USER = "user"
+
+
+class StackError(RuntimeError):
+    """A part cannot be started or used; the text is one sentence for a person."""
+
+
+class Stack:
+    """All parts of one state folder. What changes them must hold `lock`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.processes = Processes(settings.state / "processes")
+        self.airflow = AirflowParts(settings, self.processes)
+        # What this command itself started and shall stop.
+        self.started: list[str] = []
+
+    @contextlib.contextmanager
+    def lock(self, command: str) -> Iterator[None]:
+        """Keep other commands from starting and stopping things meanwhile, or raise StackError."""
+        self.settings.state.mkdir(parents=True, exist_ok=True)
+        path = self.settings.state / "lock"
+        try:
+            file = path.open("a+")
+        except PermissionError:
+            raise StackError(
+                f"{self.settings.state} belongs to another user ({path.owner()}):"
+                " run as that user, or let that user run `make clean`."
+            ) from None
+        with file:
+            try:
+                # Ends with the process, even a killed one.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise StackError(
+                    f"`{file.read() or 'another command'}` is at work here:"
+                    " wait for its end, or stop it."
+                ) from None
+            file.truncate(0)
+            file.write(f"make {command} (process {os.getpid()})")
+            file.flush()
+            yield
+
+    # ------------------------------------------------------------- starting
+
+    def clear_leftovers(self) -> None:
+        """Stop what a killed `run` has left, and what a killed command could not record."""
+        left = [record.name for record in self.processes.records() if record.owner == RUN]
+        left += self.processes.strays()
+        if left:
+            say(f"Stopping what an interrupted command has left: {', '.join(left)}")
+            self._stop(left)
+
+    def start_warehouse(self, owner: str) -> bool:
+        """Start the warehouse unless it is a server of the caller's; return whether it did."""
+        return self.settings.warehouse_is_embedded and self._start_postgres(owner)
+
+    def _start_postgres(self, owner: str) -> bool:
+        postgres = self.settings.postgres
+        fresh = not postgres.is_running()
+        if fresh:
+            postgres.start()
+            self._note(_POSTGRES, owner)
+        pid = postgres.pid()
+        assert pid is not None
+        if fresh or owner == USER:
+            self.processes.adopt(_POSTGRES, pid, owner=owner)
+        return fresh
+
+    def prepare(self) -> None:
+        """Create or upgrade the tables of loader and marts; needs a running warehouse."""
+        self.program("alembic", "upgrade", "head", quiet=True)
+        self.program("dbt", "--quiet", "run", "--empty", quiet=True)
+
+    def start_report_api(self, owner: str) -> bool:
+        """Start the stand-in unless reports come from a real service; return whether it did."""
+        settings = self.settings
+        if not settings.report_api_is_stand_in:
+            return False
+        options = ["--today", settings.today.isoformat(), "--running-seconds", "1"]
+        if settings.recorded:
+            options += ["--recorded", str(settings.recorded)]
+        told = " ".join(options)
+        record = self.processes.running(_REPORT_API)
+        if record and record.fingerprint == told:
+            if owner == USER:
+                self.processes.adopt(_REPORT_API, record.pid, owner=owner, fingerprint=told)
+            return False
+        if record:
+            say("Restarting the report API stand-in with other settings")
+            self.processes.stop(_REPORT_API)
+            owner = record.owner
+        if not is_free(settings.port(_REPORT_API)):
+            settings.choose_port(_REPORT_API)
+        port = settings.port(_REPORT_API)
+        log = settings.state / "logs" / f"{_REPORT_API}.log"
+        self.processes.start(
+            _REPORT_API,
+            [BIN / "python", "-m", "shop_api", "--port", str(port), *options],
+            cwd=ROOT,
+            env=settings.for_programs(),
+            log=log,
+            owner=owner,
+            fingerprint=told,
+        )
+        if not record:
+            self._note(_REPORT_API, owner)
+        deadline = time.monotonic() + _REPORT_API_SECONDS
+        while not _answers(port):
+            if not self.processes.running(_REPORT_API) or time.monotonic() > deadline:
+                raise StackError(
+                    f"The report API stand-in did not start; the end of {log}:\n{tail(log)}"
+                )
+            time.sleep(0.05)
+        return True
+
+    def start_airflow(self, owner: str) -> bool:
+        """Start what is missing of Airflow, and prepare the tables meanwhile.
+
+        Returns whether the DAG processor was started. Does not wait until Airflow answers.
+        """
+        for part in PARTS:
+            record = self.processes.running(part)
+            if record and record.fingerprint != self.settings.fingerprint:
+                raise StackError(
+                    "Airflow is running with other settings (warehouse, report API or ports):"
+                    " run `make down` first."
+                )
+        if self.airflow.metadata_is_embedded:
+            self._start_postgres(owner)
+            self.settings.postgres.create_database(AIRFLOW_DATABASE)
+        # Only what real reports exist for runs by the clock, and only where it was asked to stay.
+        schedule = owner == USER and not self.settings.report_api_is_stand_in
+        # Airflow's own tables are a long job on one core: the warehouse's fit beside it.
+        migrating = self.airflow.begin_migration(owner=owner, schedule=schedule)
+        first = [part for part in PARTS if part != DAG_PROCESSOR]
+        if not migrating:
+            self._start_parts(first, owner, schedule)
+        self.prepare()
+        if migrating:
+            self.airflow.end_migration()
+            self._start_parts(first, owner, schedule)
+        # Last: the DAGs are read from the manifest that dbt has just written.
+        return self._start_parts([DAG_PROCESSOR], owner, schedule)
+
+    def _start_parts(self, parts: Sequence[str], owner: str, schedule: bool) -> bool:
+        started = self.airflow.start(parts, owner=owner, schedule=schedule)
+        for part in started:
+            self._note(part, owner)
+        return bool(started)
+
+    def _note(self, name: str, owner: str) -> None:
+        if owner == RUN:
+            self.started.append(name)
+
+    # -------------------------------------------------------------- stopping
+
+    def stop_started(self) -> None:
+        """Stop what this command started for itself, and nothing that ran before."""
+        self._stop(self.started)
+        self.started = []
+
+    def stop_everything(self) -> list[str]:
+        """Stop every part started here by any command; return their names."""
+        names = [record.name for record in self.processes.records()] + self.processes.strays()
+        if self.settings.postgres.is_running() and _POSTGRES not in names:
+            names.append(_POSTGRES)
+        self._stop(names)
+        return names
+
+    def _stop(self, names: Sequence[str]) -> None:
+        # The database last: the others report their end to it.
+        others = [name for name in names if name != _POSTGRES]
+        if others:
+            self.processes.stop(*others)
+        if _POSTGRES in names:
+            self.settings.postgres.stop()
+            self.processes.forget(_POSTGRES)
+
+    # -------------------------------------------------------------- programs
+
+    def program(self, name: str, *arguments: str, quiet: bool = False) -> int:
+        """Run a program of the environment from the root; return its exit status.
+
+        With `quiet` its output is shown only when it fails, which raises StackError.
+        """
+        done = subprocess.run(
+            [BIN / name, *arguments],
+            cwd=ROOT,
+            env=self.settings.for_programs(),
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+            check=False,
+        )
+        if quiet and done.returncode != 0:
+            raise StackError(
+                f"`{name} {' '.join(arguments)}` failed with status {done.returncode}:\n"
+                + "\n".join("  " + line for line in done.stdout.strip().splitlines()[-30:])
+            )
+        return done.returncode
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False

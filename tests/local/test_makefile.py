@@ -1,0 +1,79 @@
+"""The Makefile: what it lists, and what it prints."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What the README and the runbook promise.
+PROMISED = [
+    "run", "warehouse", "up", "down", "env", "load", "dbt", "test", "lint", "fmt", "clean",
+]  # fmt: skip
+
+
+def make(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        # The environment these tests run in is not remade under them.
+        ["make", "--assume-old=.venv/.ready", *arguments],
+        cwd=ROOT,
+        env={**kept, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def listed() -> list[str]:
+    return [line.split()[0] for line in make().stdout.splitlines()]
+
+
+def test_make_alone_lists_every_target_in_one_line_each() -> None:
+    done = make()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(PROMISED) <= set(listed())
+    for line in done.stdout.splitlines():
+        name, explanation = re.split(r"\s{2,}", line, maxsplit=1)
+        assert name and len(explanation) > 5 and len(line) <= 100
+
+
+def test_every_phony_target_has_a_line_and_a_rule() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert len(phony) == 1
+    assert sorted(phony[0].split()) == sorted(listed())
+    for target in listed():
+        assert make("--dry-run", target).returncode == 0, target
+
+
+def test_targets_that_need_the_environment_make_it_first() -> None:
+    text = (ROOT / "Makefile").read_text()
+    for target in set(PROMISED) - {"clean"}:
+        assert re.search(rf"^{target}: \$\(READY\)", text, re.MULTILINE), target
+
+
+def test_the_callers_python_settings_do_not_reach_the_commands(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('somebody else\\'s module')")
+    printed = make("-s", "env", PYTHONPATH=str(tmp_path), VIRTUAL_ENV="/theirs")
+    assert printed.returncode == 0, printed.stderr
+    assert all(line.startswith("export ") for line in printed.stdout.splitlines())
+
+
+def test_a_bad_interpreter_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    # As a pyenv shim does for a version that nobody has chosen.
+    shim = tmp_path / "python3.12"
+    shim.write_text("#!/bin/sh\necho 'pyenv: version not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "local" / "bootstrap.sh", tmp_path / "stamp"],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(shim)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: PYTHON={shim} does not run, or is not Python 3.11, 3.12 or 3.13.\n"
+    )

@@ -1,0 +1,176 @@
+"""What the caller's environment decides, and what `env` prints for a shell."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from local.ports import HOST
+from local.postgres import EmbeddedPostgres
+from local.settings import ROOT, Settings, SettingsError
+from local.stack import Stack, StackError
+
+REAL_API = {
+    "REPORT_API_URL": "https://shop.example",
+    "REPORT_API_KEY": "theirs",
+    "REPORT_API_NICKNAME": "me",
+    "REPORT_API_COHORT": "9",
+}
+
+
+def local(state: Path, command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "local", command, "--state", str(state)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_env_is_evaluated_by_a_shell_and_connects(tmp_path: Path) -> None:
+    state = tmp_path / "it's a state"
+    with EmbeddedPostgres(state / "postgres", fsync=False):
+        odd = "/odd/$HOME/it's"
+        printed = local(state, "env", PATH=f"{os.environ['PATH']}:{odd}")
+        assert printed.returncode == 0, printed.stderr
+        assert all(line.startswith("export ") for line in printed.stdout.splitlines())
+        done = subprocess.run(
+            ["/bin/sh", "-c", 'eval "$1"; psql -Atc "select current_user"; command -v dbt; '
+             'echo "$DBT_PROJECT_DIR"; echo "${PATH##*:}"', "sh", printed.stdout],
+            env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "warehouse",
+        str(ROOT / ".venv/bin/dbt"),
+        str(ROOT / "dbt_project"),
+        odd,
+    ], done.stderr
+
+
+def test_what_env_printed_is_not_taken_for_a_server_of_the_callers(tmp_path: Path) -> None:
+    settings = Settings({}, state=tmp_path)
+    again = Settings({"PATH": "/bin", **settings.for_shell()}, state=tmp_path)
+    assert again.warehouse_is_embedded
+    assert again.report_api_is_stand_in
+    # Even when the port has changed since.
+    again = Settings({**settings.for_shell(), "PGPORT": "1"}, state=tmp_path)
+    assert again.warehouse["PGPORT"] == settings.warehouse["PGPORT"]
+
+
+def test_a_server_of_the_callers_is_passed_through_unchanged(tmp_path: Path) -> None:
+    theirs = {
+        "PGHOST": "db.example",
+        "PGPORT": "6432",
+        "PGUSER": "me",
+        "PGPASSWORD": "theirs",
+        "PGDATABASE": "shop",
+        "PGSSLMODE": "verify-full",
+    }
+    settings = Settings({**theirs, "PGSSLROOTCERT": "/their/ca"}, state=tmp_path)
+    assert settings.warehouse == theirs
+    assert settings.for_programs()["PGSSLROOTCERT"] == "/their/ca"
+    # Airflow's own tables stay here, and their connection without the warehouse's TLS.
+    airflow = Stack(settings).airflow.environment(schedule=False)
+    assert airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].endswith("/airflow?sslmode=disable")
+    assert airflow["PGHOST"] == "db.example"
+
+
+def test_half_a_server_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    done = local(tmp_path, "env", PGHOST="db.example", PGUSER="me")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: PGHOST is set, so PGDATABASE must be set too.\n"
+
+
+def test_settings_for_some_other_server_do_not_reach_the_embedded_one(tmp_path: Path) -> None:
+    env = Settings({"PGSSLMODE": "require", "PGSERVICE": "work"}, state=tmp_path).for_programs()
+    assert {name for name in env if name.startswith("PG")} == {
+        "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE",
+    }  # fmt: skip
+
+
+def test_a_real_report_service_is_used_with_the_real_day(tmp_path: Path) -> None:
+    settings = Settings({**REAL_API, "TODAY": "2024-03-03"}, state=tmp_path)
+    assert not settings.report_api_is_stand_in
+    assert {k: settings.for_programs()[k] for k in REAL_API} == REAL_API
+    assert abs((settings.today - datetime.now(UTC).date()).days) <= 1
+
+
+def test_the_stand_in_has_a_fixed_day_and_the_week_before(tmp_path: Path) -> None:
+    days = Settings({}, state=tmp_path).increment_days
+    assert (days[0], days[-1], len(days)) == (date(2024, 2, 25), date(2024, 3, 2), 7)
+    assert Settings({"TODAY": "2024-01-02"}, state=tmp_path).increment_days[0] == date(2023, 12, 26)
+    with pytest.raises(SettingsError, match="TODAY=soon is not a date"):
+        Settings({"TODAY": "soon"}, state=tmp_path).increment_days  # noqa: B018
+
+
+def test_the_callers_other_projects_stay_outside(tmp_path: Path) -> None:
+    theirs = {
+        "PYTHONPATH": "/theirs",
+        "VIRTUAL_ENV": "/theirs",
+        "AIRFLOW_HOME": "/theirs",
+        "DBT_PROJECT_DIR": "/theirs",
+    }
+    env = Stack(Settings(theirs, state=tmp_path)).airflow.environment(schedule=False)
+    assert "/theirs" not in env.values()
+    assert env["AIRFLOW_HOME"] == str(tmp_path / "airflow")
+
+
+def test_secrets_are_kept_in_a_private_file(tmp_path: Path) -> None:
+    settings = Settings({}, state=tmp_path)
+    secret = settings.kept("something")
+    assert Settings({}, state=tmp_path).kept("something") == secret
+    assert (tmp_path / "settings.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_commands_at_once_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    stack = Stack(Settings({}, state=tmp_path))
+    with stack.lock("run"):
+        second = Stack(Settings({}, state=tmp_path)).lock("up")
+        with pytest.raises(StackError, match=r"`make run \(process \d+\)` is at work"), second:
+            pass
+        done = local(tmp_path, "down")
+    assert done.returncode == 1
+    assert "is at work here" in done.stderr
+    with Stack(Settings({}, state=tmp_path)).lock("up"):
+        pass
+
+
+def test_down_stops_what_runs_and_says_what(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path / "postgres", fsync=False)
+    postgres.start()
+    stack = Stack(Settings(dict(os.environ), state=tmp_path))
+    stack.start_report_api("user")
+    port = stack.settings.port("report_api")
+    with contextlib.closing(socket.create_connection((HOST, port))):
+        pass
+    done = local(tmp_path, "down")
+    assert done.stdout.split("  ")[1] == "Stopped: report_api, postgres\n"
+    assert not postgres.is_running()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HOST, port))
+    assert local(tmp_path, "down").stdout.endswith("Nothing was running\n")
+
+
+def test_a_stand_in_for_another_day_replaces_the_running_one(tmp_path: Path) -> None:
+    first = Stack(Settings({}, state=tmp_path))
+    later = Stack(Settings({"TODAY": "2024-03-10"}, state=tmp_path))
+    try:
+        assert first.start_report_api("user")
+        assert not first.start_report_api("user")
+        assert later.start_report_api("run")
+        record = later.processes.running("report_api")
+        assert record is not None
+        assert "--today 2024-03-10" in record.fingerprint
+        # It still belongs to whom it belonged to: the job that changed it does not end it.
+        assert record.owner == "user"
+        later.stop_started()
+        assert later.processes.running("report_api")
+    finally:
+        first.stop_everything()
