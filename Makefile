@@ -12,7 +12,7 @@ READY := .venv/.ready
 LOCAL := $(BIN)/python -m local
 
 .DEFAULT_GOAL := help
-.PHONY: help run warehouse up down env load dbt prove upgrade test test-faults lint fmt audit clean
+.PHONY: help run warehouse up down env load dbt prove upgrade roles test test-faults lint fmt audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +41,9 @@ dbt: $(READY) ## run dbt: make dbt ARGS='run --vars "{ds: 2024-02-25}"'
 prove: $(READY) ## run the last days again, build the marts afresh, compare row for row
 	@$(LOCAL) prove
 
+roles: $(READY) ## make the accounts loader, transformer and reader, or update their rights
+	@eval "$$($(LOCAL) env)" && psql -X -q -v ON_ERROR_STOP=1 -c 'call staging.create_roles()'
+
 test: $(READY) ## run the tests: make test ARGS='-k refund'
 	@$(LOCAL) test
 
@@ -55,6 +58,9 @@ lint: $(READY) ## check style and types
 fmt: $(READY) ## format, and fix what can be fixed
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
+
+audit: $(READY) ## check the locked dependencies for known vulnerabilities
+	@local/audit.sh
 
 clean: ## stop everything and remove .venv, .local (the data too) and dbt's output
 	@if [ -d .local/processes ]; then $(MAKE) down; fi

@@ -53,8 +53,9 @@ def upload(delivery: Delivery, *, allow_empty: bool = False, dry_run: bool = Fal
     max_rejected_share = settings.max_rejected_share()
     started_at = staging.warehouse_clock()
     source_file = Path(urlsplit(delivery.orders_url).path).name
-    with tempfile.TemporaryDirectory(prefix="delivery-") as folder:
-        path = Path(folder) / "orders.csv"
+    # A file without a name: whatever ends this process, nothing stays on the disk.
+    with tempfile.TemporaryFile() as file:
+        path = Path(f"/proc/self/fd/{file.fileno()}")
         sha256 = _api().download(delivery.orders_url, path)
         return staging.land(
             delivery,

@@ -1,0 +1,143 @@
+"""The DAGs: imported with nothing around them, and what they are made of."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support import ROOT, Dbt
+
+DAGS = ROOT / "airflow" / "dags"
+MODELS = {"d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"}
+
+DESCRIBE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1])
+print("<<<" + json.dumps({
+    "errors": bag.import_errors,
+    "dags": {
+        dag.dag_id: {
+            "file": dag.fileloc,
+            "catchup": dag.catchup,
+            "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
+            "retries": sorted({task.retries for task in dag.tasks}),
+            "modes": {t.task_id: t.mode for t in dag.tasks if hasattr(t, "poke_interval")},
+        }
+        for dag in bag.dags.values()
+    },
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def bag(dbt_parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow makes of the folder where there is no database, connection or setting."""
+    home = tmp_path_factory.mktemp("airflow")
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIBE, str(DAGS)],
+        env={
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
+            "PYTHONPATH": f"{ROOT}:{DAGS}",
+        },
+        text=True,
+        capture_output=True,
+    )
+    assert "<<<" in done.stdout, done.stderr
+    described: dict[str, Any] = json.loads(done.stdout.split("<<<")[1])
+    return described
+
+
+def test_every_file_is_a_dag_that_imports(bag: dict[str, Any]) -> None:
+    assert bag["errors"] == {}
+    files = {path.stem for path in DAGS.glob("*.py")} - {"sales_mart_tasks"}
+    assert files == set(bag["dags"]) == {"sales_mart_history", "sales_mart_increment"}
+    for name, dag in bag["dags"].items():
+        assert Path(dag["file"]).stem == name
+
+
+def test_a_run_has_one_task_a_model(bag: dict[str, Any]) -> None:
+    for dag in bag["dags"].values():
+        assert {task for task in dag["tasks"] if "marts." in task} == {
+            f"marts.{model}" for model in MODELS
+        }
+
+
+def test_the_increment_goes_from_the_report_to_the_marts(bag: dict[str, Any]) -> None:
+    tasks = bag["dags"]["sales_mart_increment"]["tasks"]
+    steps = [
+        *("print_info", "generate_report", "get_report", "get_increment"),
+        "upload_user_order_inc",
+    ]
+    for before, after in pairwise(steps):
+        assert before in tasks[after]
+    for dimension in ("d_item", "d_city", "d_customer"):
+        assert tasks[f"marts.{dimension}"] == ["upload_user_order_inc"]
+        assert f"marts.{dimension}" in tasks["marts.f_sales"]
+    assert "marts.f_sales" in tasks["marts.f_customer_retention"]
+
+
+def test_the_history_does_the_same_without_the_increment(bag: dict[str, Any]) -> None:
+    tasks = bag["dags"]["sales_mart_history"]["tasks"]
+    assert set(tasks) - {f"marts.{model}" for model in MODELS} == {
+        *("print_info", "generate_report", "get_report", "upload_user_order")
+    }
+
+
+def test_waiting_for_the_report_frees_the_worker(bag: dict[str, Any]) -> None:
+    for dag in bag["dags"].values():
+        assert dag["modes"] == {"get_report": "reschedule"}
+        assert not dag["catchup"]
+        assert dag["retries"] == [3]
+
+
+def test_the_dags_are_wiring_and_nothing_shadows_airflow() -> None:
+    for name in ("sales_mart_history", "sales_mart_increment"):
+        assert len((DAGS / f"{name}.py").read_text().splitlines()) < 60
+    assert not list((ROOT / "airflow").rglob("__init__.py"))
+    # dbt imports modules whose names begin so.
+    assert not list(DAGS.glob("dbt_*"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "interval_start", "day"),
+    [
+        ("2024-02-25", "2024-02-20", "2024-02-25"),
+        (None, "2024-02-20", "2024-02-20"),
+        (None, None, "2024-03-02"),
+    ],
+    ids=["parameter", "data interval", "the day before the run"],
+)
+def test_the_business_day(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, interval_start: str | None, day: str
+) -> None:
+    monkeypatch.syspath_prepend(str(DAGS))
+    from sales_mart_tasks import business_day
+
+    start = datetime.fromisoformat(interval_start).replace(tzinfo=UTC) if interval_start else None
+    run = SimpleNamespace(
+        data_interval_start=start, run_after=datetime(2024, 3, 3, 0, 10, tzinfo=UTC)
+    )
+    assert str(business_day({"params": {"date": chosen}, "dag_run": run})) == day
+
+
+def test_what_no_retry_can_mend_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DAGS))
+    from airflow.sdk.exceptions import AirflowFailException
+    from sales_mart_tasks import fail_fast
+
+    from loaders.errors import DeliveryRefused, TransientError
+
+    with pytest.raises(AirflowFailException, match="no such day"), fail_fast():
+        raise DeliveryRefused("no such day")
+    with pytest.raises(TransientError), fail_fast():
+        raise TransientError("busy")
