@@ -1,0 +1,652 @@
+"""An old warehouse, taken over: against a fresh one, killed on the way, and on the way back."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import old_pipeline
+import pytest
+from old_pipeline import DAYS, FIRST, LAST, QUERIES, orders_of, with_refunds
+from support import ROOT, Dbt, Warehouse, database, deliverer, run_command
+
+from loaders import upgrade
+from loaders.errors import DeliveryRefused, TerminalError, TransientError
+from local.postgres import EmbeddedPostgres
+
+DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+NEW_DAY = LAST + timedelta(days=1)
+
+
+# ------------------------------------------------------------------------------ fixtures
+
+
+def _build_old(server: EmbeddedPostgres) -> None:
+    with database(server, "template_warehouse") as fresh:
+        calendar = fresh.query(
+            "select * from mart.d_calendar where year_actual between 2020 and 2030 order by 1"
+        )
+    with database(server, "template0", keep_as="old_warehouse") as old:
+        old_pipeline.create(old, calendar)
+        for day in DAYS:
+            old_pipeline.load_day(old, day, orders_of(day))
+
+
+@pytest.fixture(scope="session")
+def old_template(server: EmbeddedPostgres, template: str) -> EmbeddedPostgres:
+    """The server of this test run, with `old_warehouse` on it."""
+    _build_old(server)
+    return server
+
+
+@pytest.fixture(scope="session")
+def debian_15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The oldest PostgreSQL that is supported, with both templates."""
+    if not DEBIAN_15.exists():
+        pytest.skip("Debian's postgresql-15 is not installed")
+    folder = tmp_path_factory.mktemp("postgres15")
+    with EmbeddedPostgres(folder, bin_dir=DEBIAN_15, fsync=False) as server:
+        with database(server, "template0", keep_as="template_warehouse"):
+            run_command("alembic", "upgrade", "head")
+            run_command("dbt", "run", "--empty")
+        _build_old(server)
+        yield server
+
+
+@pytest.fixture(params=["PostgreSQL 18", "PostgreSQL 15"])
+def any_server(request: pytest.FixtureRequest) -> EmbeddedPostgres:
+    name = {"PostgreSQL 18": "old_template", "PostgreSQL 15": "debian_15"}[request.param]
+    server: EmbeddedPostgres = request.getfixturevalue(name)
+    return server
+
+
+@pytest.fixture
+def old(
+    old_template: EmbeddedPostgres, dbt_parsed: Dbt, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Warehouse]:
+    """An old warehouse; the upgrade's calls of dbt stay in this process."""
+    _keep_dbt_here(dbt_parsed, monkeypatch)
+    with database(old_template, "old_warehouse") as warehouse:
+        yield warehouse
+
+
+def _keep_dbt_here(dbt: Dbt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: str) -> None:
+        done = dbt.invoke(*arguments)
+        assert done.success, (done.exception, [r.message for r in done.result or []])
+
+    monkeypatch.setattr(upgrade, "_dbt", run)
+
+
+def upgraded(**options: Any) -> list[str]:
+    """Upgrade; return what was said."""
+    said: list[str] = []
+    upgrade.upgrade(say=said.append, **options)
+    return said
+
+
+# --------------------------------------------------------------------------- comparisons
+
+
+def catalogue(warehouse: Warehouse) -> set[tuple[str, ...]]:
+    """Return columns, constraints, indexes and comments, without the names of the latter."""
+    return {
+        tuple(str(value) for value in row)
+        for row in warehouse.query(
+            r"""
+            with tables as (
+                select oid, oid::regclass::text as name from pg_class
+                where relkind in ('r', 'v', 'S') and relnamespace::regnamespace::text in (
+                    'staging', 'mart'
+                )
+            )
+            select name, 'column', concat_ws(
+                ' ', attname, format_type(atttypid, atttypmod),
+                case when attnotnull then 'not null' end,
+                'default ' || pg_get_expr(adbin, adrelid)
+            )
+            from tables inner join pg_attribute on attrelid = tables.oid
+            left join pg_attrdef on adrelid = attrelid and adnum = attnum
+            where attnum > 0 and not attisdropped
+            union all
+            -- Not null is told above, and a constraint of its own in later versions only.
+            select name, 'constraint', pg_get_constraintdef(pg_constraint.oid)
+            from tables inner join pg_constraint on conrelid = tables.oid where contype != 'n'
+            union all
+            select name, 'index', regexp_replace(pg_get_indexdef(indexrelid), 'INDEX .* ON', 'ON')
+                || case when indisvalid then '' else ' INVALID' end
+            from tables inner join pg_index on indrelid = tables.oid
+            union all
+            select name, 'comment ' || objsubid, description
+            from tables inner join pg_description on objoid = tables.oid
+                and classoid = 'pg_class'::regclass
+            """
+        )
+    }
+
+
+TABLES = (
+    "staging.user_order_log",
+    "mart.d_item",
+    "mart.d_city",
+    "mart.d_customer",
+    "mart.f_sales",
+    "mart.f_customer_retention",
+)
+
+
+def contents(warehouse: Warehouse, *tables: str, without: str = "") -> dict[str, list[Any]]:
+    """Return every row, whatever the order of columns; `without` a column."""
+    return {
+        table: sorted(
+            str(row)
+            for (row,) in warehouse.query(f"select to_jsonb(t) - %s from {table} as t", (without,))
+        )
+        for table in tables or TABLES
+    }
+
+
+def everything(warehouse: Warehouse) -> dict[str, list[Any]]:
+    """Return every row of every table of both schemas."""
+    tables = warehouse.query(
+        "select format('%I.%I', schemaname, tablename) from pg_tables"
+        " where schemaname in ('staging', 'mart') order by 1"
+    )
+    return contents(warehouse, *(table for (table,) in tables))
+
+
+# What an upgraded warehouse may have that a fresh one has not, and the other way round.
+ONLY_UPGRADED = {
+    *(
+        (table, kind, text)
+        for table in ("mart.d_item", "mart.d_city", "mart.d_customer", "mart.f_sales")
+        for kind, text in (
+            ("column", f"id integer not null default nextval('{table}_id_seq'::regclass)"),
+            ("constraint", "PRIMARY KEY (id)"),
+            ("index", f"CREATE UNIQUE ON {table} USING btree (id)"),
+        )
+    ),
+    # Their id is the primary key of old.
+    ("mart.d_item", "constraint", "UNIQUE (item_id)"),
+    ("mart.d_city", "constraint", "UNIQUE (city_id)"),
+    ("mart.d_customer", "constraint", "UNIQUE (customer_id)"),
+    ("mart.f_sales", "constraint", "UNIQUE (date_id, uniq_id)"),
+    # The unique index on (date_id, uniq_id) serves as well; the old one is not ours to drop.
+    ("mart.f_sales", "index", "CREATE ON mart.f_sales USING btree (date_id)"),
+}
+ONLY_FRESH = {
+    ("mart.d_item", "constraint", "PRIMARY KEY (item_id)"),
+    ("mart.d_city", "constraint", "PRIMARY KEY (city_id)"),
+    ("mart.d_customer", "constraint", "PRIMARY KEY (customer_id)"),
+    ("mart.f_sales", "constraint", "PRIMARY KEY (date_id, uniq_id)"),
+}
+
+
+def without_sequences(rows: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Leave out the sequences behind `id`: the columns name them."""
+    return {row for row in rows if not row[0].endswith("_id_seq")}
+
+
+# --------------------------------------------------------------------------------- tests
+
+
+def test_an_upgraded_warehouse_and_a_fresh_one_end_up_equal(
+    any_server: EmbeddedPostgres, dbt_parsed: Dbt, tmp_path: Path
+) -> None:
+    deliver = deliverer(tmp_path)
+
+    def later_deliveries() -> None:
+        # A history over half of what is there, an increment of a day that is there, a new day.
+        history = [line for day in DAYS[7:] for line in orders_of(day, "new history")]
+        deliver(str(DAYS[7]), history, str(LAST))
+        dbt_parsed.run(ds_start=str(DAYS[7]), ds_end=str(LAST))
+        for day in (DAYS[3], DAYS[9], NEW_DAY):
+            deliver(str(day), with_refunds(orders_of(day, "increment")))
+            dbt_parsed.run(ds=str(day))
+        deliver(str(DAYS[8]), [line for day in DAYS[8:] for line in orders_of(day)], str(LAST))
+        dbt_parsed.run(ds_start=str(DAYS[8]), ds_end=str(LAST))
+
+    with database(any_server, "old_warehouse") as warehouse:
+        # As an operator would: the command line, with dbt as its own program.
+        plan = run_command("python", "-m", "loaders", "upgrade", "--plan").stdout
+        assert "refund_flag: false for 462 rows" in plan and "nothing was changed" in plan
+        done = run_command("python", "-m", "loaders", "upgrade").stdout
+        assert done.endswith("done: this warehouse has the new shape\n")
+        again = run_command("python", "-m", "loaders", "upgrade").stdout
+        assert again.endswith("this warehouse has the new shape: nothing to do\n")
+        took_over = contents(warehouse, *TABLES, without="id")
+        shape = catalogue(warehouse)
+        later_deliveries()
+        later = contents(warehouse, *TABLES, without="id")
+    with database(any_server, "template_warehouse") as warehouse:
+        fresh_shape = catalogue(warehouse)
+        history = [line for day in DAYS for line in orders_of(day)]
+        deliver(str(FIRST), history, str(LAST))
+        dbt_parsed.run()
+        assert contents(warehouse, *TABLES, without="id") == took_over
+        later_deliveries()
+        assert contents(warehouse, *TABLES, without="id") == later
+    assert later["mart.f_sales"] != took_over["mart.f_sales"]
+    assert without_sequences(shape) - fresh_shape == ONLY_UPGRADED
+    assert fresh_shape - shape == ONLY_FRESH
+
+
+def test_queries_of_old_return_the_same(old: Warehouse, dbt_parsed: Dbt, tmp_path: Path) -> None:
+    old_pipeline.build_day(old, DAYS[4])  # twice in the marts, and so it stays
+    before = {name: old.query(text) for name, text in QUERIES.items()}
+    assert len(before) >= 10 and all(before[name] for name in before if "without" not in name)
+    upgraded()
+    assert {name: old.query(text) for name, text in QUERIES.items()} == before
+    # Nor does a day with refunds change what the days before it say.
+    deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
+    dbt_parsed.run(ds=str(NEW_DAY))
+    name = "revenue by day"
+    assert [row for row in old.query(QUERIES[name]) if row[0] < NEW_DAY] == before[name]
+
+
+def test_a_plan_changes_nothing(old: Warehouse) -> None:
+    before = catalogue(old), everything(old)
+    said = upgraded(plan=True)
+    assert said[-1] == "nothing was changed"
+    assert any("mart.f_sales.uniq_id: order key for 462 rows" in line for line in said)
+    assert (catalogue(old), everything(old)) == before
+    # What it announces is what is then done, and in this order.
+    announced = [line.strip() for line in said if line.startswith("  ")]
+    assert len(announced) > 15
+    assert [line for line in upgraded() if line in announced] == announced
+
+
+def test_a_second_upgrade_changes_nothing(old: Warehouse) -> None:
+    upgraded()
+    before = catalogue(old), everything(old)
+    assert upgraded()[-1] == "this warehouse has the new shape: nothing to do"
+    assert (catalogue(old), everything(old)) == before
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_an_upgrade_survives_a_kill_after_every_change(
+    old_template: EmbeddedPostgres, dbt_parsed: Dbt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _keep_dbt_here(dbt_parsed, monkeypatch)
+    # Several batches, so that one can be killed between two.
+    monkeypatch.setattr(upgrade, "BATCH_ROWS", 100)
+    with database(old_template, "old_warehouse") as warehouse:
+        upgraded()
+        shape, rows = catalogue(warehouse), _without_times(warehouse)
+    kills = []
+
+    def dying(name: str) -> Callable[..., None]:
+        change = getattr(upgrade.Warehouse, name)
+
+        def run(self: upgrade.Warehouse, *arguments: Any) -> None:
+            change(self, *arguments)
+            kills.append((name, str(arguments)[:80]))
+            raise Killed
+
+        return run
+
+    with database(old_template, "old_warehouse") as warehouse:
+        with monkeypatch.context() as patch:
+            for name in ("alter", "alone", "write"):
+                patch.setattr(upgrade.Warehouse, name, dying(name))
+            for _ in range(200):
+                try:
+                    upgraded()
+                    break
+                except Killed:
+                    continue
+        assert (catalogue(warehouse), _without_times(warehouse)) == (shape, rows)
+    assert len(kills) > 35, kills
+
+
+def _without_times(warehouse: Warehouse) -> dict[str, list[Any]]:
+    rows = everything(warehouse)
+    rows["staging.delivery"] = contents(warehouse, "staging.delivery", without="finished_at")[
+        "staging.delivery"
+    ]
+    return rows
+
+
+def test_an_index_that_a_killed_run_left_half_built_is_built_anew(old: Warehouse) -> None:
+    with closing(old.connect()) as reader:
+        # Whoever has a snapshot is waited for.
+        reader.set_session(isolation_level="REPEATABLE READ")
+        reader.cursor().execute("select 1")
+        run = subprocess.Popen(
+            [sys.executable, "-m", "loaders", "upgrade"], cwd=ROOT, stdout=subprocess.DEVNULL
+        )
+        half_built = (
+            "select count(*) from pg_index where not indisvalid"
+            " and indrelid = 'staging.user_order_log'::regclass"
+        )
+        _wait_for(lambda: old.value(half_built) == 1)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        # Its server process notices within CONNECTION_CHECK, and the index stays half built.
+        _wait_for(lambda: old.value(WORKING) == 0)
+        assert old.value(half_built) == 1
+        reader.rollback()
+    upgraded()
+    assert old.value(half_built) == 0
+    assert any("INVALID" in row[2] for row in catalogue(old)) is False
+
+
+WORKING = "select count(*) from pg_stat_activity where application_name = 'loaders'"
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_long_reader_makes_the_upgrade_wait_and_other_readers_not(old: Warehouse) -> None:
+    slowest, stop = 0.0, threading.Event()
+
+    def keep_reading() -> None:
+        nonlocal slowest
+        with closing(old.connect()) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            while not stop.is_set():
+                started = time.monotonic()
+                cursor.execute("select count(*) from mart.f_sales where date_id = 20240205")
+                slowest = max(slowest, time.monotonic() - started)
+                time.sleep(0.005)
+
+    reading = threading.Thread(target=keep_reading)
+    with closing(old.connect()) as long_reader:
+        long_reader.cursor().execute("select count(*) from mart.f_sales")
+        reading.start()
+        upgrading = threading.Thread(target=upgraded)
+        upgrading.start()
+        time.sleep(4)
+        assert upgrading.is_alive()
+        assert "refund_flag" not in [
+            name
+            for (name,) in old.query(
+                "select attname from pg_attribute where attrelid = 'mart.f_sales'::regclass"
+            )
+        ]
+        long_reader.rollback()
+    upgrading.join(60)
+    stop.set()
+    reading.join()
+    assert not upgrading.is_alive()
+    # READERS_WAIT is 0.2 s; the rest is for a busy machine.
+    assert slowest < 1.5
+
+
+def test_sales_get_the_key_of_their_order_line(old: Warehouse) -> None:
+    old_pipeline.build_day(old, DAYS[4])
+    old.query("delete from mart.f_sales where id = (select min(id) from mart.f_sales)")
+    day, rows = int(f"{DAYS[4]:%Y%m%d}"), len(orders_of(DAYS[4]))
+    upgraded()
+    keys = old.query(
+        """
+        select s.uniq_id, o.uniq_id, s.id, s.uniq_id = 'mart.f_sales.id=' || s.id
+        from mart.f_sales s
+        left join staging.user_order_log o on o.uniq_id = s.uniq_id and o.item_id = s.item_id
+            and o.customer_id = s.customer_id and o.quantity = s.quantity
+            and o.payment_amount = s.payment_amount and o.city_id = s.city_id
+            and to_char(o.date_time, 'YYYYMMDD')::int = s.date_id
+        where s.date_id = %s order by s.id
+        """,
+        (day,),
+    )
+    assert len(keys) == 2 * rows
+    # The first copy has the keys of staging, the second keys that say where they come from.
+    assert {key for key, _, _, _ in keys[:rows]} == {line["uniq_id"] for line in orders_of(DAYS[4])}
+    assert all(key == found for key, found, _, _ in keys[:rows])
+    assert all(synthetic for _, _, _, synthetic in keys[rows:])
+    assert old.value("select count(*) from mart.f_sales where uniq_id like 'mart.f%%'") == rows
+
+
+def test_days_that_differ_are_told_and_rebuilt_on_request_only(old: Warehouse) -> None:
+    twice, less, gone = DAYS[4], DAYS[5], DAYS[6]
+    old_pipeline.build_day(old, twice)
+    old.query(
+        "delete from mart.f_sales where id in"
+        " (select id from mart.f_sales where date_id = %s limit 3)",
+        (int(f"{less:%Y%m%d}"),),
+    )
+    # Staging does not go as far back as the marts.
+    old.query("delete from staging.user_order_log where date_time::date = %s", (gone,))
+    expected = [
+        f"  {twice}  mart.f_sales 66 rows, 33 not in staging;"
+        " staging 33 rows, 0 not in mart.f_sales",
+        f"  {less}  mart.f_sales 30 rows, 0 not in staging; staging 33 rows, 3 not in mart.f_sales",
+        f"  {gone}  mart.f_sales 33 rows, 33 not in staging; staging 0 rows, 0 not in mart.f_sales",
+    ]
+    before = old.query(QUERIES["revenue by day"])
+    for options in ({"plan": True}, {}, {}):
+        said = upgraded(**options)
+        assert [line for line in said if re.match("  2024", line)] == expected
+        assert old.query(QUERIES["revenue by day"]) == before
+    upgraded(rebuild=[twice])
+    after = dict(old.query(QUERIES["revenue by day"]))
+    assert after.pop(twice) * 2 == dict(before)[twice]
+    assert after == {day: revenue for day, revenue in before if day != twice}
+    with pytest.raises(TerminalError, match="would empty it in the marts"):
+        upgraded(rebuild=[gone])
+    assert dict(old.query(QUERIES["revenue by day"]))[gone] == dict(before)[gone]
+
+
+def test_the_ledger_knows_the_days_that_are_there(old: Warehouse, tmp_path: Path) -> None:
+    upgraded()
+    entry = old.query(
+        "select kind, outcome, first_day, last_day, received, loaded, quantity, payment_amount"
+        " from staging.delivery"
+    )
+    sums = old.query("select sum(quantity), sum(payment_amount) from staging.user_order_log")
+    assert entry == [("history", "accepted", FIRST, LAST, 462, 462, *sums[0])]
+    assert [day for (day,) in old.query("select day from staging.delivery_day order by 1")] == DAYS
+    deliver = deliverer(tmp_path)
+    first_key = "select min(uniq_id) from staging.user_order_log where date_time::date = %s"
+    # An increment may replace what is there, a history too, but not the increment.
+    deliver(str(DAYS[0]), [{**orders_of(DAYS[0])[0], "uniq_id": "increment"}])
+    history = [{**orders_of(day)[0], "uniq_id": f"history {day}"} for day in (DAYS[0], DAYS[1])]
+    deliver(str(DAYS[0]), history, str(DAYS[1]))
+    assert old.value(first_key, (DAYS[0],)) == "increment"
+    assert old.value(first_key, (DAYS[1],)) == f"history {DAYS[1]}"
+    # The other days are as they were, and an empty file is as suspect as ever.
+    assert old.value("select count(*) from staging.user_order_log") == 462 - 66 + 2
+    with pytest.raises(DeliveryRefused, match="would empty"):
+        deliver(str(DAYS[2]), [])
+
+
+def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Path) -> None:
+    upgraded()
+    line = orders_of(LAST)[0]
+    deliverer(tmp_path)(str(NEW_DAY), [{**line, "date_time": f"{NEW_DAY}T00:00:00"}])
+    count = "select count(*) from staging.user_order_log where uniq_id = %s"
+    assert old.value(count, (line["uniq_id"],)) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ("drop table mart.f_sales", "there is no table mart.f_sales"),
+        ("drop schema staging cascade", "there is no table staging.user_order_log"),
+        ("alter table mart.f_sales drop column city_id", "mart.f_sales has no column city_id"),
+        (
+            "alter table mart.f_sales alter column date_id type bigint",
+            "mart.f_sales.date_id is bigint, not integer",
+        ),
+        ("alter table mart.d_item drop constraint d_item_item_id_key cascade", "is not unique"),
+        ("alter table mart.f_sales drop constraint f_sales_item_id_fkey", "has no foreign key"),
+        (
+            "alter table mart.d_city rename to x; create view mart.d_city as select * from mart.x",
+            "there is no table mart.d_city",
+        ),
+        # What is there has no place in the new shape.
+        ("update staging.user_order_log set quantity = null", "462 rows where quantity is null"),
+        ("update staging.user_order_log set quantity = 0", "462 rows where quantity is null or q"),
+        ("update staging.user_order_log set payment_amount = -1", "462 rows where payment_amount"),
+        ("update staging.user_order_log set date_time = '2050-01-01'", "462 rows where date_time"),
+        ("update mart.f_sales set quantity = null where id = 1", "mart.f_sales: 1 rows where"),
+        ("update mart.f_sales set payment_amount = -1 where id = 1", "mart.f_sales: 1 rows where"),
+        ("insert into mart.d_city (city_name) values ('?')", "mart.d_city: 1 rows where city_id"),
+        (
+            "update mart.d_calendar set week_of_year_iso = '2024-W01-1'"
+            " where date_actual = '2024-12-30'",
+            "mart.d_calendar: 1 rows where week_of_year_iso",
+        ),
+        (
+            "update mart.d_calendar set date_id = 7 where date_actual = '2024-02-25'",
+            "mart.d_calendar: 1 rows where date_id",
+        ),
+        (
+            "create view public.v as select upper(item_name) from mart.d_item",
+            "mart.d_item.item_name: view v stands in its way",
+        ),
+        (
+            "create table public.notes (uniq_id varchar(32) references staging.user_order_log)",
+            "user_order_log_pk: constraint notes_uniq_id_fkey on table notes depends on it",
+        ),
+        (
+            "alter table mart.f_sales add channel text not null default '';"
+            " alter table mart.f_sales alter channel drop default",
+            "mart.f_sales.channel: not null, and nothing fills it",
+        ),
+    ],
+)
+def test_what_cannot_be_upgraded_is_refused_before_anything_is_touched(
+    old: Warehouse, damage: str, sentence: str
+) -> None:
+    old.query(damage)
+    before = catalogue(old), everything(old)
+    for options in ({"plan": True}, {}):
+        with pytest.raises(TerminalError, match=re.escape(sentence)) as refused:
+            upgraded(**options)
+        assert str(refused.value).endswith("Nothing was changed.")
+    assert (catalogue(old), everything(old)) == before
+
+
+def test_another_user_s_tables_are_refused(old: Warehouse) -> None:
+    old.query("create role reporting; grant usage, create on schema mart, staging to reporting")
+    try:
+        old.query("grant reporting to warehouse; alter table mart.d_item owner to reporting")
+        old.query("revoke reporting from warehouse")
+        with pytest.raises(TerminalError, match=r"mart\.d_item belongs to another user"):
+            upgraded()
+    finally:
+        old.query("grant reporting to warehouse")
+        old.query("reassign owned by reporting to warehouse; drop owned by reporting")
+        old.query("drop role reporting")
+
+
+def test_a_fresh_warehouse_has_nothing_to_do(warehouse: Warehouse) -> None:
+    before = catalogue(warehouse), everything(warehouse)
+    assert upgraded()[-1] == "this warehouse has the new shape: nothing to do"
+    assert (catalogue(warehouse), everything(warehouse)) == before
+
+
+def test_cities_that_only_the_sales_know_are_added_and_told(old: Warehouse) -> None:
+    old.query("update mart.f_sales set city_id = 99 where id in (1, 2)")
+    old.query("delete from mart.d_city where city_id = 3")
+    assert any(line.startswith("  mart.d_city: 2 rows more") for line in upgraded(plan=True))
+    upgraded()
+    assert old.query("select city_id, city_name from mart.d_city order by 1") == [
+        (1, "Казань"),
+        (2, "Ярославль"),
+        (3, "Москва"),
+        (99, None),
+    ]
+
+
+def test_rows_of_dimensions_that_nothing_mentions_stay(old: Warehouse) -> None:
+    old.query("insert into mart.d_item (item_id, item_name) values (77, 'never sold')")
+    before = contents(old, "mart.d_item", "mart.d_city", "mart.d_customer")
+    upgraded()
+    assert contents(old, "mart.d_item", "mart.d_city", "mart.d_customer") == before
+
+
+def test_two_upgrades_at_once_do_not_meet(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrade, "OTHER_RUN_SECONDS", 0.1)
+    with closing(old.connect()) as other:
+        other.cursor().execute("select pg_advisory_lock(hashtext('upgrade'))")
+        before = catalogue(old)
+        with pytest.raises(TransientError, match="another upgrade is at work"):
+            upgraded()
+    assert catalogue(old) == before
+
+
+def test_who_is_in_the_way_is_named(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrade, "PATIENCE_SECONDS", 1)
+    with closing(old.connect()) as reader:
+        reader.cursor().execute("set application_name = 'a long report'")
+        reader.cursor().execute("select count(*) from mart.d_item")
+        with pytest.raises(TransientError, match=r"mart\.d_item was in use .*a long report"):
+            upgraded()
+    upgraded()
+
+
+def test_migrations_alone_do_not_touch_an_old_warehouse(old: Warehouse) -> None:
+    before = catalogue(old), everything(old)
+    done = run_command("alembic", "upgrade", "head", check=False)
+    assert done.returncode and "python -m loaders upgrade --plan" in done.stderr + done.stdout
+    assert (catalogue(old), everything(old)) == before
+
+
+# ------------------------------------------------------------------------------ way back
+
+
+def _go_back(server: EmbeddedPostgres, *, check: bool = True) -> str:
+    done = subprocess.run(
+        [server.bin_dir / "psql", "-v", "ON_ERROR_STOP=1", "-f", "migrations/upgrade/back.sql"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+    )
+    assert (done.returncode == 0) == check, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("steps", [*range(0, len(upgrade.STEPS), 4), len(upgrade.STEPS)])
+def test_the_way_back_is_open_after_any_step(
+    old: Warehouse,
+    old_template: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+) -> None:
+    before, rows = catalogue(old), contents(old, *TABLES[:-1])
+    answers = {name: old.query(text) for name, text in QUERIES.items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade, "STEPS", upgrade.STEPS[:steps])
+        upgraded()
+    _go_back(old_template)
+    ours = re.compile(r"staging\.(alembic|delivery|quarantine)|mart\.f_customer_retention")
+    left = {row for row in catalogue(old) if not ours.match(row[0])}
+    # Names keep their room, and the table its description.
+    changed = {row[2].split()[0] for row in left ^ before if row[1] == "column"}
+    assert changed <= {"item_name", "city_name", "first_name", "last_name"}
+    assert {row[1] for row in left ^ before} <= {"column", "comment 0"}
+    assert contents(old, *TABLES[:-1]) == rows
+    # The old pipeline goes on, and its queries too.
+    assert {name: old.query(text) for name, text in QUERIES.items()} == answers
+    old_pipeline.load_day(old, NEW_DAY, orders_of(NEW_DAY))
+    # And the way there is open again.
+    upgraded()
+    assert old.value("select count(*) from staging.delivery_day") == len(DAYS) + 1
+
+
+def test_the_way_back_is_closed_once_something_was_loaded(
+    old: Warehouse, old_template: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    upgraded()
+    deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
+    before = catalogue(old), everything(old)
+    assert "something was loaded since" in _go_back(old_template, check=False)
+    assert (catalogue(old), everything(old)) == before
