@@ -406,7 +406,7 @@ def _refusal(
         line_number, reason = _row(cursor)
         return (
             f"{counts.rejected} of {counts.received} lines rejected, more than"
-            f" {max_rejected_share:.0%} (MAX_REJECTED_SHARE); the first is line {line_number}"
+            f" {100 * max_rejected_share:g}% (MAX_REJECTED_SHARE); the first is line {line_number}"
             f" ({reason})"
         )
     if not allow_empty:

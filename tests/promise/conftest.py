@@ -1,11 +1,36 @@
-"""Fixtures of the tests of the promise: after whatever happens, the marts equal a fresh build."""
+"""Fixtures of the tests of the promise, and the count of what was tried."""
+
+from collections import Counter
 
 import pytest
-from promise import Shop
+from promise import TRIED, Shop
 from support import Deliver, Warehouse
+
+COUNTED = {
+    "test_a_killed_load": "kills of a load",
+    "test_killed_models": "kills of a model run",
+    "test_the_server_goes_away": "servers or backends taken away under a model",
+    "test_in_the_middle_of_a_copy": "ends in the middle of a copy",
+    "test_a_full_disk": "full disks",
+    "test_concurrency.py": "interleavings of runs and loads",
+    "test_sequences.py": "fixed sequences",
+}
 
 
 @pytest.fixture
 def shop(warehouse: Warehouse, deliver: Deliver) -> Shop:
     """Deliveries into this test's warehouse."""
     return Shop(warehouse, deliver)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = Counter(
+        name
+        for report in terminalreporter.getreports("passed")
+        for part, name in COUNTED.items()
+        if part in report.nodeid
+    )
+    if passed or TRIED:
+        terminalreporter.section("tried against the promise")
+        for name, number in (TRIED + passed).items():
+            terminalreporter.write_line(f"{number:5} {name}")

@@ -10,10 +10,9 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -175,5 +174,5 @@ class StoppingProxy:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._server.shutdown()
-        with closing(self._server):
-            self._thread.join()
+        self._thread.join()
+        self._server.server_close()

@@ -1,11 +1,15 @@
 """A warehouse whose deliveries are remembered: what its marts must hold is known."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from oracle import QUERIES, expected_marts
 from support import Deliver, Warehouse
+
+# What a run of the tests has tried, beside the tests themselves.
+TRIED: Counter[str] = Counter()
 
 
 class Shop:

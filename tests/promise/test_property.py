@@ -1,0 +1,147 @@
+"""Random deliveries, runs, repeats and kills, in random order, against the oracle."""
+
+import string
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from promise import TRIED, Shop
+from support import Dbt, Warehouse, database, deliverer, order
+
+from local.postgres import EmbeddedPostgres
+
+pytestmark = pytest.mark.faults
+
+SEQUENCES = 40
+# Over the turn of an ISO year, of a month and of two weeks.
+FIRST_DAY = date(2024, 12, 27)
+DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(6)]
+
+day_numbers = st.integers(0, len(DAYS) - 1)
+
+
+@st.composite
+def order_lines(draw: st.DrawFn, day: str) -> dict[str, Any]:
+    return order(
+        draw(st.sampled_from(string.ascii_lowercase)),
+        draw(st.sampled_from([day, f"{day}T00:00:01", f"{day}T23:59:59.999999"])),
+        item_id=draw(st.integers(0, 2)),
+        item_name=draw(st.sampled_from(["Кефир", "Соль, крупная", 'Чай "Утро"'])),
+        customer_id=draw(st.integers(0, 3)),
+        city_id=draw(st.integers(0, 1)),
+        city_name=draw(st.sampled_from(["Казань", "Самара"])),
+        quantity=draw(st.integers(1, 9)),
+        payment_amount=draw(st.sampled_from(["0", "0.01", "90", "1234.5"])),
+        status=draw(st.sampled_from(["shipped", "refunded", " Refunded", ""])),
+    )
+
+
+def files(*days: str) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Order lines of these days; a uniq_id stands once a day."""
+    return st.tuples(
+        *(
+            st.lists(order_lines(day), max_size=5, unique_by=lambda line: line["uniq_id"])
+            for day in days
+        )
+    ).map(lambda lists: [line for lines in lists for line in lines])
+
+
+increments = day_numbers.flatmap(
+    lambda day: st.tuples(st.just("increment"), st.just(day), files(DAYS[day]))
+)
+histories = st.tuples(day_numbers, day_numbers).flatmap(
+    lambda ends: st.tuples(
+        st.just("history"),
+        st.just((min(ends), max(ends))),
+        files(*DAYS[min(ends) : max(ends) + 1]),
+    )
+)
+runs = st.tuples(day_numbers, day_numbers).map(lambda ends: ("run", min(ends), max(ends)))
+# A run that dies between its facts, or a load before its commit, leaves what a kill there leaves.
+deaths = st.tuples(
+    st.just("death"), day_numbers, st.sampled_from(["d_item", "f_sales", "f_customer_retention"])
+)
+lost_loads = day_numbers.flatmap(
+    lambda day: st.tuples(st.just("lost load"), st.just(day), files(DAYS[day]))
+)
+sequences = st.lists(
+    st.one_of(increments, increments, histories, runs, deaths, lost_loads), max_size=8
+)
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("orders")
+
+
+@settings(
+    max_examples=SEQUENCES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate),
+)
+@given(sequence=sequences)
+def test_any_sequence_ends_in_the_fresh_build(
+    server: EmbeddedPostgres,
+    template: str,
+    orders: Path,
+    dbt_parsed: Dbt,
+    sequence: list[tuple[Any, ...]],
+) -> None:
+    with database(server, template) as warehouse:
+        shop = Shop(warehouse, deliverer(orders))
+        for step in sequence:
+            take(step, shop, dbt_parsed)
+        # Whatever was left half done: every day is run again, in any case.
+        for first, last in ((0, 2), (3, 5)):
+            dbt_parsed.run(ds_start=DAYS[first], ds_end=DAYS[last])
+        shop.assert_marts_equal_a_fresh_build()
+        unbalanced = "select count(*) from staging.delivery where received != loaded + repeated"
+        assert warehouse.value(unbalanced) == 0
+    TRIED["random sequences"] += 1
+    TRIED["steps in random sequences"] += len(sequence)
+
+
+def take(step: tuple[Any, ...], shop: Shop, dbt: Dbt) -> None:
+    match step:
+        case ("increment", day, lines):
+            shop.deliver(DAYS[day], lines)
+        case ("history", (first, last), lines):
+            shop.deliver(DAYS[first], lines, DAYS[last])
+        case ("run", first, last):
+            dbt.run(ds_start=DAYS[first], ds_end=DAYS[last])
+        case ("death", day, model):
+            with dying(shop.warehouse, f"mart.{model}"):
+                dbt.invoke("run", ds=DAYS[day])
+        case ("lost load", day, lines):
+            table = "staging.delivery_day"
+            with dying(shop.warehouse, table), pytest.raises(Exception, match="died"):
+                Shop(shop.warehouse, shop._deliver).deliver(DAYS[day], lines)
+
+
+class dying:
+    """While it lasts, every transaction that writes to the table dies at its commit."""
+
+    def __init__(self, warehouse: Warehouse, table: str) -> None:
+        self._warehouse, self._table = warehouse, table
+
+    def __enter__(self) -> None:
+        self._warehouse.query(
+            "create or replace function die() returns trigger language plpgsql as"
+            " $$ begin raise 'died'; end $$"
+        )
+        self._warehouse.query(
+            f"create constraint trigger die after insert or update or delete on {self._table}"
+            " deferrable initially deferred for each row execute function die()"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self._warehouse.query(f"drop trigger die on {self._table}")
+
+
+def test_so_many_sequences_were_tried() -> None:
+    assert TRIED["random sequences"] >= SEQUENCES
