@@ -50,14 +50,17 @@ class Difference:
         return not (self.only_in_mart or self.only_in_fresh)
 
 
-def prove(env: Mapping[str, str]) -> bool:
+def prove(env: Mapping[str, str], days: int = DAYS) -> bool:
     """Carry out the proof on the warehouse that `env` names; print it; return whether it holds.
+
+    Args:
+        days: so many of the last days are run again.
 
     Raises:
         ProofError: if a run failed, or staging changed meanwhile.
     """
     with tempfile.TemporaryDirectory(prefix="proof-") as folder, _Proof(env, Path(folder)) as proof:
-        return proof.carry_out()
+        return proof.carry_out(days)
 
 
 class _Proof:
@@ -82,7 +85,7 @@ class _Proof:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def carry_out(self) -> bool:
+    def carry_out(self, number: int) -> bool:
         if not self._value("select pg_try_advisory_lock(hashtext('make prove'))"):
             raise ProofError("Another proof is at work on this warehouse.")
         days = [
@@ -90,7 +93,7 @@ class _Proof:
             for (day,) in self._rows(
                 "select distinct cast(date_time as date) from staging.user_order_log"
                 " order by 1 desc limit %s",
-                (DAYS,),
+                (number,),
             )
         ]
         if not days:

@@ -55,6 +55,20 @@ class Gate:
         self._connection.close()
 
 
+def wait_blocked(warehouse: Warehouse, number: int) -> None:
+    """Return when so many backends wait for an advisory lock, be it a gate's or the code's own."""
+    give_up_at = time.monotonic() + PATIENCE
+    while (
+        warehouse.value(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted and database"
+            " = (select oid from pg_database where datname = current_database())"
+        )
+        < number
+    ):
+        assert time.monotonic() < give_up_at, "nobody was blocked"
+        time.sleep(0.02)
+
+
 @contextmanager
 def gate_on_lock(warehouse: Warehouse, name: str) -> Iterator[Gate]:
     """A gate where the code takes the lock called `name`."""

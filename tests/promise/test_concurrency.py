@@ -1,13 +1,12 @@
 """Runs at the same time: whoever overtakes whom, the marts are those of a fresh build."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from gate import PATIENCE, Started, gate_on_lock, gate_on_table, start_dbt
+from gate import PATIENCE, Started, gate_on_lock, gate_on_table, start_dbt, wait_blocked
 from promise import Shop
 from support import Dbt, Deliver, Warehouse, deliverer, order, run_command
 from test_sequences import WEEK, lines
@@ -30,7 +29,7 @@ def test_one_day_twice_at_once(shop: Shop, tmp_path: Path) -> None:
         # The first has read its batch. What is delivered now, only the second sees.
         shop.deliver(day, lines(day, seed=1, count=20))
         second = start_dbt(*variables, folder=tmp_path)
-        time.sleep(1)
+        wait_blocked(shop.warehouse, 2)
         gate.open()
         ended_well(first, second)
     shop.assert_marts_equal_a_fresh_build()
@@ -44,12 +43,7 @@ def test_two_days_of_a_week_at_once(shop: Shop, tmp_path: Path) -> None:
         gate.wait(first)
         # The first has read the week without the second day, and not written it yet.
         second = start_dbt("--vars", f"{{ds: {WEEK[1]}}}", folder=tmp_path)
-        give_up_at = time.monotonic() + PATIENCE
-        while not shop.warehouse.value(
-            "select exists (select from mart.f_sales where date_id = 20240220)"
-        ):
-            assert time.monotonic() < give_up_at
-            time.sleep(0.05)
+        wait_blocked(shop.warehouse, 2)
         gate.open()
         ended_well(first, second)
     shop.assert_marts_equal_a_fresh_build()
@@ -72,7 +66,7 @@ def test_a_backfill_over_a_day_that_is_being_run(shop: Shop, tmp_path: Path) -> 
         backfill = start_dbt(
             "--vars", f"{{ds_start: {WEEK[0]}, ds_end: {WEEK[-1]}}}", folder=tmp_path
         )
-        time.sleep(1)
+        wait_blocked(shop.warehouse, 2)
         gate.open()
         ended_well(one, backfill)
     shop.assert_marts_equal_a_fresh_build()
