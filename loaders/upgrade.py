@@ -670,11 +670,11 @@ def _order_keys(warehouse: Warehouse) -> None:
             rows += number
         warehouse.write(SALES, statement, {"first": first, "last": last})
         done += rows
-        if time.monotonic() - told > 10:
+        if time.monotonic() - told > 30:
             warehouse.say(f"  {done:,} of {total:,} rows")
             told = time.monotonic()
-    # What was written over: room for the rows of coming days.
-    warehouse.alone(f"vacuum (analyze) {SALES}")
+    # What was written over becomes room for coming days; giving it back would stop readers.
+    warehouse.alone(f"vacuum (analyze, truncate off) {SALES}")
     synthetic = warehouse.value(
         f"select count(*) from {SALES} where uniq_id like 'mart.f_sales.id=%'"  # noqa: S608
     )

@@ -1,9 +1,10 @@
 -- Back to the old shape, as long as nothing was loaded since the upgrade:
 --     psql -v ON_ERROR_STOP=1 -f migrations/upgrade/back.sql
--- Keeps every row. Room for longer names, cities added to mart.d_city, mart.f_customer_retention and
--- the empty tables of the ledger stay: the old pipeline does not notice them, and the next upgrade
--- finds them there.
+-- Keeps every row of old. Room for longer names, cities added to mart.d_city, and the tables of the
+-- ledger and of mart.f_customer_retention, now empty, stay: the old pipeline does not notice them,
+-- and the next upgrade fills them anew.
 
+set client_min_messages = warning;
 set lock_timeout = '10min';
 
 do $$
@@ -35,6 +36,9 @@ begin
     if to_regclass('staging.delivery') is not null then
         delete from staging.delivery_day;
         delete from staging.delivery where report_id = 'old warehouse';
+    end if;
+    if to_regclass('mart.f_customer_retention') is not null then
+        truncate mart.f_customer_retention;
     end if;
     if not exists (
         select from pg_constraint

@@ -413,6 +413,41 @@ def test_sales_get_the_key_of_their_order_line(old: Warehouse) -> None:
     assert old.value("select count(*) from mart.f_sales where uniq_id like 'mart.f%%'") == rows
 
 
+def test_sales_that_the_old_pipeline_adds_after_a_kill_get_a_key_too(
+    old: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyed = next(number for number, step in enumerate(upgrade.STEPS, 1) if step is KEYS_STEP)
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade, "STEPS", upgrade.STEPS[:keyed])
+        upgraded()
+    old.query(
+        "insert into mart.f_sales (date_id, item_id, customer_id, city_id, quantity,"
+        " payment_amount, refund_flag) select date_id, item_id, customer_id, city_id, quantity,"
+        " payment_amount, false from mart.f_sales where date_id = 20240205"
+    )
+    upgraded()
+    assert old.value("select count(*) from mart.f_sales where uniq_id like 'mart.f%%'") == 33
+
+
+KEYS_STEP = next(step for step in upgrade.STEPS if step.run is upgrade._order_keys)
+
+
+def test_no_load_starts_before_the_ledger_is_there(
+    old: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    last = next(
+        number for number, step in enumerate(upgrade.STEPS) if step.run is upgrade._ledger_tables
+    )
+    for steps in (0, last):
+        with monkeypatch.context() as patch:
+            patch.setattr(upgrade, "STEPS", upgrade.STEPS[:steps])
+            upgraded()
+        rows = contents(old, "staging.user_order_log")
+        with pytest.raises(TerminalError, match="not prepared"):
+            deliverer(tmp_path)(str(DAYS[0]), orders_of(DAYS[0], "increment"))
+        assert contents(old, "staging.user_order_log") == rows
+
+
 def test_days_that_differ_are_told_and_rebuilt_on_request_only(old: Warehouse) -> None:
     twice, less, gone = DAYS[4], DAYS[5], DAYS[6]
     old_pipeline.build_day(old, twice)
@@ -640,6 +675,7 @@ def test_the_way_back_is_open_after_any_step(
     # And the way there is open again.
     upgraded()
     assert old.value("select count(*) from staging.delivery_day") == len(DAYS) + 1
+    assert old.value("select max(period_id) from mart.f_customer_retention") == "2024-W07"
 
 
 def test_the_way_back_is_closed_once_something_was_loaded(
