@@ -41,6 +41,9 @@ dbt: $(READY) ## run dbt: make dbt ARGS='run --vars "{ds: 2024-02-25}"'
 prove: $(READY) ## run the last days again, build the marts afresh, compare row for row
 	@$(LOCAL) prove
 
+upgrade: $(READY) ## take over a warehouse of the old pipeline: make upgrade ARGS=--plan
+	@eval "$$($(LOCAL) env)" && $(BIN)/python -m loaders upgrade $$ARGS
+
 roles: $(READY) ## make the accounts loader, transformer and reader, or update their rights
 	@eval "$$($(LOCAL) env)" && psql -X -q -v ON_ERROR_STOP=1 -c 'call staging.create_roles()'
 

@@ -280,6 +280,8 @@ class EmbeddedPostgres:
         if not self.fsync:
             # Commits stay synchronous: they cost nothing now, and survive a killed server.
             lines += ["fsync = off", "full_page_writes = off"]
+            # A test's database is dropped at once; a vacuum in it would be in the way.
+            lines += ["autovacuum = off"]
         file = self.cluster / "local.conf"
         file.write_text("\n".join(lines) + "\n")
         file.chmod(0o644)  # the cluster itself is closed to others; its account must read this
