@@ -219,7 +219,9 @@ def prove_promise(stack: Stack) -> int:
 
 def test(stack: Stack) -> int:
     """Run the tests, with the words of ARGS for pytest."""
-    os.execv(BIN / "python", ["python", "-m", "pytest", *_words(stack.settings)])
+    python = str(BIN / "python")
+    # By its full name: that is how Python finds the environment it belongs to.
+    os.execv(python, [python, "-m", "pytest", *_words(stack.settings)])
 
 
 def _start_warehouse(stack: Stack, owner: str) -> bool:
