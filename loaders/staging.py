@@ -518,6 +518,8 @@ def _record(
 
 def _keep_rejected(cursor: Cursor, delivery_id: int) -> None:
     """Keep of `incoming` what is in quarantine still, and may be judged again."""
+    # Joined with a table that may have no statistics yet: without it every line looks at every one.
+    cursor.execute("create index on incoming (line_number)")
     cursor.execute(
         """
         delete from incoming where not exists (
@@ -552,6 +554,7 @@ def _judge_beside_staging(cursor: Cursor, days: list[date]) -> None:
     )
     _judge_repetitions(cursor, days)
     cursor.execute("delete from judged where line_number = 0")
+    cursor.execute("create index on judged (line_number)")  # as that on incoming
 
 
 def _record_replay(cursor: Cursor, delivery_id: int, counts: Counts) -> None:

@@ -43,8 +43,11 @@ FIELDS = st.one_of(
 def lines(draw: st.DrawFn) -> bytes:
     """An order line with some of its fields exchanged, or no order line at all."""
     if draw(st.integers(0, 9)) == 0:
-        return draw(st.binary(max_size=60))
-    changed = draw(st.dictionaries(st.sampled_from(COLUMNS), FIELDS, max_size=2))
+        return draw(st.sampled_from([b"", b" \t", b"\x0c\xc2\xa0"]) | st.binary(max_size=60))
+    changed = draw(
+        st.dictionaries(st.sampled_from(COLUMNS), FIELDS, max_size=2)
+        | st.fixed_dictionaries({"id": st.just("7"), "quantity": st.sampled_from("12")})
+    )
     uniq_id = draw(st.sampled_from(["a", "b", "c", " a"]))
     if draw(st.booleans()):
         line = text(uniq_id, **changed)
