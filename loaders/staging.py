@@ -412,12 +412,10 @@ def _refusal(
     if not allow_empty:
         cursor.execute(
             """
-            select distinct cast(date_time as date) from staging.user_order_log as orders
-            where cast(date_time as date) = any(%(days)s::date[]) and not exists (
-                select from judged
-                where verdict = 'loaded'
-                    and cast(judged.date_time as date) = cast(orders.date_time as date)
-            )
+            select cast(date_time as date) from staging.user_order_log
+            where cast(date_time as date) = any(%(days)s::date[])
+            except
+            select cast(date_time as date) from judged where verdict = 'loaded'
             order by 1
             """,
             {"days": days},
