@@ -15,7 +15,7 @@ LOCAL := $(BIN)/python -m local
 .PHONY: help run warehouse up down env load dbt prove upgrade roles test test-faults lint fmt audit clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: $(READY) ## the whole thing: history, then a week of increments, through Airflow; a summary
 	@$(LOCAL) run
