@@ -139,5 +139,4 @@ def dbt_group(variables: dict[str, str]) -> DbtTaskGroup:
             "exclude": "resource_type:unit_test tag:at_rest",
             "install_deps": False,
         },
-        default_args=DEFAULT_ARGS,
     )

@@ -24,6 +24,7 @@
             from pg_locks
             inner join pg_stat_activity as activity using (pid)
             where pg_locks.locktype = 'advisory' and pg_locks.granted and pg_locks.objsubid = 1
+                and activity.datname = current_database()
                 -- An advisory key of 64 bits shows as its two halves.
                 and pg_locks.classid::bigint << 32 | pg_locks.objid::bigint
                     = hashtext('{{ name }}')::bigint
