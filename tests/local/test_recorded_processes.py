@@ -120,6 +120,8 @@ def test_a_stranger_with_a_recycled_number_is_spared(processes: Processes) -> No
     record = processes.record("sleeper")
     assert record is not None
     processes.stop("sleeper")
+    # Start times are counted in clock ticks, and a number takes many of them to come round again.
+    time.sleep(2 / os.sysconf("SC_CLK_TCK"))
     # A session leader, as most daemons are: recognised by its start time alone.
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
         try:
