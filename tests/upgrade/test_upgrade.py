@@ -20,6 +20,8 @@ from support import ROOT, Dbt, Warehouse, database, deliverer, run_command
 
 from loaders import upgrade
 from loaders.errors import DeliveryRefused, TerminalError, TransientError
+from loaders.upgrade import steps as upgrade_steps
+from loaders.upgrade import warehouse as upgrade_warehouse
 from local.postgres import EmbeddedPostgres
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -83,7 +85,7 @@ def _keep_dbt_here(dbt: Dbt, monkeypatch: pytest.MonkeyPatch) -> None:
         done = dbt.invoke(*arguments)
         assert done.success, (done.exception, [r.message for r in done.result or []])
 
-    monkeypatch.setattr(upgrade, "_dbt", run)
+    monkeypatch.setattr(upgrade_steps, "run_dbt", run)
 
 
 def upgraded(**options: Any) -> list[str]:
@@ -280,16 +282,16 @@ def test_an_upgrade_survives_a_kill_after_every_change(
 ) -> None:
     _keep_dbt_here(dbt_parsed, monkeypatch)
     # Several batches, so that one can be killed between two.
-    monkeypatch.setattr(upgrade, "BATCH_ROWS", 100)
+    monkeypatch.setattr(upgrade_steps, "BATCH_ROWS", 100)
     with database(old_template, "old_warehouse") as warehouse:
         upgraded()
         shape, rows = catalogue(warehouse), _without_times(warehouse)
     kills = []
 
     def dying(name: str) -> Callable[..., None]:
-        change = getattr(upgrade.Warehouse, name)
+        change = getattr(upgrade_warehouse.Warehouse, name)
 
-        def run(self: upgrade.Warehouse, *arguments: Any) -> None:
+        def run(self: upgrade_warehouse.Warehouse, *arguments: Any) -> None:
             change(self, *arguments)
             kills.append((name, str(arguments)[:80]))
             raise Killed
@@ -299,7 +301,7 @@ def test_an_upgrade_survives_a_kill_after_every_change(
     with database(old_template, "old_warehouse") as warehouse:
         with monkeypatch.context() as patch:
             for name in ("alter", "alone", "write"):
-                patch.setattr(upgrade.Warehouse, name, dying(name))
+                patch.setattr(upgrade_warehouse.Warehouse, name, dying(name))
             for _ in range(200):
                 try:
                     upgraded()
@@ -416,9 +418,9 @@ def test_sales_get_the_key_of_their_order_line(old: Warehouse) -> None:
 def test_sales_that_the_old_pipeline_adds_after_a_kill_get_a_key_too(
     old: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyed = next(number for number, step in enumerate(upgrade.STEPS, 1) if step is KEYS_STEP)
+    keyed = next(number for number, step in enumerate(upgrade_steps.STEPS, 1) if step is KEYS_STEP)
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade, "STEPS", upgrade.STEPS[:keyed])
+        patch.setattr(upgrade_steps, "STEPS", upgrade_steps.STEPS[:keyed])
         upgraded()
     old.query(
         "insert into mart.f_sales (date_id, item_id, customer_id, city_id, quantity,"
@@ -429,18 +431,20 @@ def test_sales_that_the_old_pipeline_adds_after_a_kill_get_a_key_too(
     assert old.value("select count(*) from mart.f_sales where uniq_id like 'mart.f%%'") == 33
 
 
-KEYS_STEP = next(step for step in upgrade.STEPS if step.run is upgrade._order_keys)
+KEYS_STEP = next(step for step in upgrade_steps.STEPS if step.run is upgrade_steps._order_keys)
 
 
 def test_no_load_starts_before_the_ledger_is_there(
     old: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     last = next(
-        number for number, step in enumerate(upgrade.STEPS) if step.run is upgrade._ledger_tables
+        number
+        for number, step in enumerate(upgrade_steps.STEPS)
+        if step.run is upgrade_steps._ledger_tables
     )
     for steps in (0, last):
         with monkeypatch.context() as patch:
-            patch.setattr(upgrade, "STEPS", upgrade.STEPS[:steps])
+            patch.setattr(upgrade_steps, "STEPS", upgrade_steps.STEPS[:steps])
             upgraded()
         rows = contents(old, "staging.user_order_log")
         with pytest.raises(TerminalError, match="not prepared"):
@@ -619,7 +623,7 @@ def test_two_upgrades_at_once_do_not_meet(old: Warehouse, monkeypatch: pytest.Mo
 
 
 def test_who_is_in_the_way_is_named(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(upgrade_warehouse, "PATIENCE_SECONDS", 1)
     with closing(old.connect()) as reader:
         reader.cursor().execute("set application_name = 'a long report'")
         reader.cursor().execute("select count(*) from mart.d_item")
@@ -649,7 +653,9 @@ def _go_back(server: EmbeddedPostgres, *, check: bool = True) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("steps", [*range(0, len(upgrade.STEPS), 4), len(upgrade.STEPS)])
+@pytest.mark.parametrize(
+    "steps", [*range(0, len(upgrade_steps.STEPS), 4), len(upgrade_steps.STEPS)]
+)
 def test_the_way_back_is_open_after_any_step(
     old: Warehouse,
     old_template: EmbeddedPostgres,
@@ -659,7 +665,7 @@ def test_the_way_back_is_open_after_any_step(
     before, rows = catalogue(old), contents(old, *TABLES[:-1])
     answers = {name: old.query(text) for name, text in QUERIES.items()}
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade, "STEPS", upgrade.STEPS[:steps])
+        patch.setattr(upgrade_steps, "STEPS", upgrade_steps.STEPS[:steps])
         upgraded()
     _go_back(old_template)
     ours = re.compile(r"staging\.(alembic|delivery|quarantine)|mart\.f_customer_retention")

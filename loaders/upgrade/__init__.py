@@ -1,0 +1,143 @@
+"""Brings a warehouse of the old pipeline to the shape of this one, in place.
+
+Run: `python -m loaders upgrade --plan`, then without `--plan`; the walk-through is
+docs/upgrading.md, the way back migrations/upgrade/back.sql.
+
+A list of steps, each of which asks the catalogue whether it is still to be done: so a run that was
+killed is finished by the next one, and one run too many changes nothing. Order lines and sales get
+what they lack first, the ledger comes last: without it no load of this pipeline starts.
+
+No step stops readers while it works. What must read or write every row does so under locks that let
+readers and, but for a moment, writers pass; what needs a table for itself only changes the
+catalogue, and gives up within `READERS_WAIT` to try again later if somebody is reading.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import date
+
+import psycopg2
+
+from loaders import staging
+from loaders.errors import TerminalError, TransientError
+from loaders.upgrade import steps
+from loaders.upgrade.refusals import (
+    refuse_rebuilding_nothing,
+    refuse_strangers,
+    refuse_what_does_not_fit,
+)
+from loaders.upgrade.tables import ORDERS, SALES
+from loaders.upgrade.warehouse import PATIENCE_SECONDS, Warehouse
+
+# A killed run's last statement goes on until the server notices (CONNECTION_CHECK).
+CONNECTION_CHECK = "5s"
+OTHER_RUN_SECONDS = 15
+
+
+def upgrade(
+    *, plan: bool = False, rebuild: Sequence[date] = (), say: Callable[[str], None] = print
+) -> None:
+    """Upgrade the warehouse that libpq's PG* variables name.
+
+    Args:
+        plan: say what would change and how many rows; change nothing.
+        rebuild: days whose rows in the marts are made anew from staging, after the upgrade.
+        say: takes every line of the report.
+
+    Raises:
+        TerminalError: if this is no warehouse, or holds what the new shape cannot hold, or a day
+            cannot be rebuilt. Nothing was changed.
+        TransientError: if somebody is in the way, or the warehouse went away. Another run goes on
+            from there.
+    """
+    # dbt asks for them by name, and comes late.
+    if missing := [name for name in ("PGHOST", "PGUSER", "PGDATABASE") if name not in os.environ]:
+        raise TerminalError(f"not set in the environment: {', '.join(missing)}")
+    try:
+        with closing(staging.connect()) as connection:
+            connection.set_session(readonly=plan, autocommit=True)
+            warehouse = Warehouse(connection, say)
+            warehouse.rows(
+                # The server's own defaults may be short; the second ends what a killed run has
+                # left; the last is for sorting what is compared.
+                "select set_config('statement_timeout', '0', false),"
+                " set_config('client_connection_check_interval', %s, false),"
+                " set_config('lock_timeout', %s, false), set_config('work_mem', '128MB', false)",
+                (CONNECTION_CHECK, f"{PATIENCE_SECONDS}s"),
+            )
+            if not plan:
+                _be_the_only_one(warehouse)
+            refuse_strangers(warehouse)
+            refuse_what_does_not_fit(warehouse)
+            refuse_rebuilding_nothing(warehouse, rebuild)
+            _tell_differences(warehouse)
+            _go(warehouse, plan=plan)
+            for day in rebuild:
+                say(f"rebuilding {day}{' (not now: --plan)' if plan else ''}")
+                if not plan:
+                    steps.run_dbt("run", "--vars", f"{{ds: '{day}'}}")
+    except psycopg2.OperationalError as error:
+        raise TransientError(
+            f"the warehouse went away: {error}; run this again to go on".strip()
+        ) from error
+    except psycopg2.Error as error:
+        raise TerminalError(
+            f"the warehouse refused: {str(error).strip()}; what was done stays, and the next run"
+            " goes on from there"
+        ) from error
+
+
+def _go(warehouse: Warehouse, *, plan: bool) -> None:
+    heading = "to do:" if plan else None
+    done = 0
+    for step in steps.STEPS:
+        if (what := step.pending(warehouse)) is None:
+            continue
+        if heading:
+            warehouse.say(heading)
+            heading = None
+        done += 1
+        warehouse.say(f"  {what}" if plan else what)
+        if not plan:
+            step.run(warehouse)
+    if not done:
+        warehouse.say("this warehouse has the new shape: nothing to do")
+    elif plan:
+        warehouse.say("nothing was changed")
+    else:
+        warehouse.say("done: this warehouse has the new shape")
+
+
+def _be_the_only_one(warehouse: Warehouse) -> None:
+    # Asked for again and again instead of waited for: who waits holds a snapshot, and building an
+    # index beside others waits for that.
+    deadline = time.monotonic() + OTHER_RUN_SECONDS
+    while not warehouse.value("select pg_try_advisory_lock(hashtext('upgrade'))"):
+        if time.monotonic() > deadline:
+            raise TransientError("another upgrade is at work here: wait for its end")
+        time.sleep(0.5)
+
+
+def _tell_differences(warehouse: Warehouse) -> None:
+    """Say on which days the sales are not those of staging: left as they are, unless asked."""
+    warehouse.say(
+        f"{ORDERS}: {warehouse.row_count(ORDERS):,} rows;"
+        f" {SALES}: {warehouse.row_count(SALES):,} rows"
+    )
+    # Refunds are negative in the mart only, and there are none before there is a status.
+    refunded = "status = 'refunded'" if "status" in warehouse.columns(ORDERS) else "false"
+    days = warehouse.rows((steps.SQL / "differences.sql").read_text().format(refunded=refunded))
+    if not days:
+        warehouse.say(f"every day of {SALES} agrees with staging")
+        return
+    warehouse.say(
+        f"days on which {SALES} and staging differ; each stays as it is until you ask for it by"
+        " --rebuild DAY:"
+    )
+    for day, sold, staged, only_sold, only_staged in days:
+        warehouse.say(
+            f"  {day}  {SALES} {sold:,} rows, {only_sold:,} not in staging;"
+            f" staging {staged:,} rows, {only_staged:,} not in {SALES}"
+        )

@@ -1,0 +1,161 @@
+"""The warehouse being upgraded: its catalogue, and changes that stop no reader for long."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from loaders.errors import TransientError
+
+# How long a statement that needs a table for itself may queue, with every new reader behind it.
+READERS_WAIT = "200ms"
+# How long to try for such a moment, or to wait for another run to let go.
+PATIENCE_SECONDS = 600
+
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+
+class Warehouse:
+    """One connection, in autocommit mode: every change is its own transaction."""
+
+    def __init__(self, connection: Connection, say: Callable[[str], None]) -> None:
+        self._connection = connection
+        self.say = say
+        # Counted once: ten million rows take a while.
+        self.row_count = cache(lambda table: self.value(f"select count(*) from {table}"))  # noqa: S608
+
+    def rows(self, statement: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+        """Run one statement in a transaction of its own; return its rows."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str, parameters: Parameters = None) -> Any:
+        """Return the one value of a query."""
+        ((value,),) = self.rows(statement, parameters)
+        return value
+
+    def write(self, lock: str, statement: str, parameters: Parameters = None) -> None:
+        """Write rows while no run of this pipeline replaces those of `lock`; readers pass."""
+        self._committed(lock, [(statement, parameters)])
+
+    def alter(self, table: str, *statements: str) -> None:
+        """Change the catalogue, in statements that read no rows; readers wait `READERS_WAIT`."""
+        self._committed(
+            table,
+            [
+                # Queues, and makes autovacuum give way, without stopping readers.
+                (f"lock table {table} in share update exclusive mode", None),
+                ("select set_config('lock_timeout', %s, true)", (READERS_WAIT,)),
+                *((statement, None) for statement in statements),
+            ],
+        )
+
+    def alone(self, statement: str) -> None:
+        """Run what must not be in a transaction, or need not; its lock lets readers pass."""
+        try:
+            self.rows(statement)
+        except psycopg2.errors.LockNotAvailable as error:
+            raise TransientError(
+                f"others have worked without a pause for over {PATIENCE_SECONDS} s: run this again"
+                f" when they have ended ({statement})"
+            ) from error
+
+    def _committed(self, lock: str, statements: Sequence[tuple[str, Parameters]]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self.rows("begin")
+                # The lock of loader and marts (macro lock_mart).
+                self.rows("select pg_advisory_xact_lock(hashtext(%s))", (lock,))
+                for statement, parameters in statements:
+                    self.rows(statement, parameters)
+                self.rows("commit")
+                return
+            except (
+                psycopg2.errors.LockNotAvailable,
+                psycopg2.errors.DeadlockDetected,
+            ) as error:
+                self.rows("rollback")
+                if time.monotonic() > deadline:
+                    raise TransientError(
+                        f"{lock} was in use for over {PATIENCE_SECONDS} s"
+                        f" ({self._users_of(lock)}): run this again when they have ended"
+                    ) from error
+            except BaseException:
+                if not self._connection.closed:
+                    self.rows("rollback")
+                raise
+            time.sleep(0.5)
+
+    def _users_of(self, table: str) -> str:
+        return self.value(  # type: ignore[no-any-return]
+            """
+            select coalesce(string_agg(distinct format(
+                '%%s, process %%s, since %%s', application_name, pid, xact_start
+            ), '; '), 'nobody now')
+            from pg_locks inner join pg_stat_activity using (pid)
+            where relation = cast(%s as regclass) and pid != pg_backend_pid()
+            """,
+            (table,),
+        )
+
+    # What the catalogue says.
+
+    def has_table(self, table: str) -> bool:
+        return self.value("select to_regclass(%s) is not null", (table,))  # type: ignore[no-any-return]
+
+    def columns(self, table: str) -> dict[str, tuple[str, int, bool]]:
+        """Return type, length and NOT NULL of every column; nothing for what is no plain table."""
+        return {
+            name: (kind, length, required)
+            for name, kind, length, required in self.rows(
+                """
+                select attname,
+                    case when atttypid = cast('varchar' as regtype) then 'character varying'
+                        else format_type(atttypid, atttypmod) end,
+                    -- PostgreSQL counts the length word in; -1 is no limit.
+                    case when atttypmod < 0 then 1000000 else atttypmod - 4 end,
+                    attnotnull
+                from pg_attribute inner join pg_class on pg_class.oid = attrelid
+                where attrelid = to_regclass(%s) and relkind = 'r' and attnum > 0
+                    and not attisdropped
+                """,
+                (table,),
+            )
+        }
+
+    def constraint(self, table: str, kinds: str, *columns: str) -> str | None:
+        """Return the name of a constraint of one of these kinds on exactly these columns."""
+        names = self.rows(
+            """
+            select conname from pg_constraint
+            where conrelid = to_regclass(%s) and contype = any(%s) and (
+                select array_agg(attname::text order by position)
+                from unnest(conkey) with ordinality as keys (number, position)
+                inner join pg_attribute on attrelid = conrelid and attnum = number
+            ) = %s
+            order by conname limit 1
+            """,
+            (table, list(kinds), list(columns)),
+        )
+        return names[0][0] if names else None
+
+    def constraint_state(self, table: str, name: str) -> bool | None:
+        """Return whether every row was checked against a constraint; None if there is none."""
+        states = self.rows(
+            "select convalidated from pg_constraint"
+            " where conrelid = to_regclass(%s) and conname = %s",
+            (table, name),
+        )
+        return states[0][0] if states else None
+
+    def index_state(self, name: str) -> bool | None:
+        """Return whether an index is complete; None if there is none."""
+        states = self.rows(
+            "select indisvalid from pg_index where indexrelid = to_regclass(%s)", (name,)
+        )
+        return states[0][0] if states else None
