@@ -5,7 +5,7 @@ The `airflow` command line could do the same, at about five seconds a call.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -25,7 +25,8 @@ class AirflowApiError(RuntimeError):
 class DagRun:
     dag_id: str
     run_id: str
-    logical_date: datetime | None
+    # Its `date` parameter, if it was given one.
+    day: str | None
     state: str
     started_at: datetime | None
     ended_at: datetime | None
@@ -98,24 +99,20 @@ class AirflowApi:
 
     # ------------------------------------------------------------------ runs
 
-    def trigger(self, dag_id: str, note: str) -> DagRun:
-        """Start a run that has no logical date."""
-        body = {"logical_date": None, "note": note}
+    def trigger(self, dag_id: str, day: str | None = None, *, note: str) -> DagRun:
+        """Start a run without a logical date; for `day`, if it is given."""
+        run_id = f"manual__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
+        body = {
+            # Where the UI lists runs it shows their names, not their parameters.
+            "dag_run_id": f"{run_id}__{day}" if day else run_id,
+            "logical_date": None,
+            "conf": {"date": day} if day else {},
+            "note": note,
+        }
         return _dag_run(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
     def run(self, dag_id: str, run_id: str) -> DagRun:
         return _dag_run(self._call("GET", f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"))
-
-    def runs_of_days(self, dag_id: str, first: date, last: date) -> list[DagRun]:
-        """The runs with a logical date on these days, oldest first, however they came to be."""
-        params = {
-            "logical_date_gte": _start(first),
-            "logical_date_lte": _end(last),
-            "order_by": "logical_date",
-            "limit": str(_PAGE),
-        }
-        answer = self._call("GET", f"/dags/{dag_id}/dagRuns", params=params)
-        return [_dag_run(run) for run in answer["dag_runs"]]
 
     def unfinished_runs(self, dag_id: str) -> list[DagRun]:
         params = {"state": ["queued", "running"], "limit": str(_PAGE)}
@@ -145,34 +142,6 @@ class AirflowApi:
             for t in found
         ]
 
-    # ------------------------------------------------------------- backfills
-
-    def backfill(
-        self, dag_id: str, first: date, last: date, *, max_active_runs: int
-    ) -> tuple[int, int]:
-        """Run the DAG for each day, also for days that had a run; return (id, number of days)."""
-        body = {
-            "dag_id": dag_id,
-            "from_date": _start(first),
-            "to_date": _end(last),
-            "reprocess_behavior": "completed",
-            "max_active_runs": max_active_runs,
-        }
-        planned = self._call("POST", "/backfills/dry_run", json=body)
-        return int(self._call("POST", "/backfills", json=body)["id"]), len(planned["backfills"])
-
-    def open_backfills(self, dag_id: str) -> list[int]:
-        answer = self._call("GET", "/backfills", params={"dag_id": dag_id, "limit": _PAGE})
-        return [int(b["id"]) for b in answer["backfills"] if b["completed_at"] is None]
-
-    def close_backfill(self, backfill_id: int) -> None:
-        """End a backfill; its runs that wait fail, those that have ended stay as they are.
-
-        The scheduler closes a finished one itself, but half a minute later, and until then the
-        DAG takes no other.
-        """
-        self._call("PUT", f"/backfills/{backfill_id}/cancel", missing=(404, 409))
-
     # -------------------------------------------------------------- requests
 
     def _call(
@@ -197,7 +166,7 @@ def _dag_run(answer: dict[str, Any]) -> DagRun:
     return DagRun(
         dag_id=answer["dag_id"],
         run_id=answer["dag_run_id"],
-        logical_date=_moment(answer["logical_date"]),
+        day=(answer["conf"] or {}).get("date"),
         state=answer["state"],
         started_at=_moment(answer["start_date"]),
         ended_at=_moment(answer["end_date"]),
@@ -206,11 +175,3 @@ def _dag_run(answer: dict[str, Any]) -> DagRun:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-def _start(day: date) -> str:
-    return datetime.combine(day, time.min, UTC).isoformat()
-
-
-def _end(day: date) -> str:
-    return datetime.combine(day, time.max, UTC).isoformat()

@@ -1,7 +1,7 @@
 """The main job: the history, then a week of increments, run by a real Airflow and watched."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,9 +14,6 @@ from local.text import say, tail
 
 HISTORY = "sales_mart_history"
 INCREMENT = "sales_mart_increment"
-
-# Two cores run two days at a time; the third waits for the database's lock more than it works.
-_MAX_ACTIVE_RUNS = 3
 
 _POLL_SECONDS = 1.0
 _COUNT_SECONDS = 15.0
@@ -37,39 +34,25 @@ class Pipeline:
     api: AirflowApi
     deadline: float
     begun: dict[str, DagRun] = field(default_factory=dict)
-    open_backfill: int | None = None
 
     def run_history(self) -> list[DagRun]:
-        run = self.api.trigger(HISTORY, note="make run")
-        self.begun[run.run_id] = run
-        return self._watch(HISTORY, lambda: [self.api.run(HISTORY, run.run_id)], 1)
+        return self._watch([self._begin(HISTORY)])
 
     def run_increments(self, days: Sequence[date]) -> list[DagRun]:
-        """Run the increments of these days, one after the other, as one backfill."""
-        first, last = days[0], days[-1]
-        self.open_backfill, planned = self.api.backfill(
-            INCREMENT, first, last, max_active_runs=_MAX_ACTIVE_RUNS
-        )
-        if planned != len(days):
-            raise PipelineError(
-                f"Airflow offers {planned} runs of {INCREMENT} from {first} to {last}, not"
-                f" {len(days)}: its schedule or start date does not fit."
-            )
-        runs = self._watch(
-            INCREMENT, lambda: self.api.runs_of_days(INCREMENT, first, last), len(days)
-        )
-        self.close()
-        return runs
+        """Run the increments of these days; the DAG says how many at a time.
 
-    def close(self) -> None:
-        """Leave nothing of this job open in an Airflow that goes on running."""
-        if self.open_backfill is not None:
-            self.api.close_backfill(self.open_backfill)
-            self.open_backfill = None
+        Not by a backfill: Airflow takes one at a time, and a run of a cancelled one that somebody
+        clears later stays queued for ever.
+        """
+        return self._watch([self._begin(INCREMENT, str(day)) for day in days])
+
+    def _begin(self, dag_id: str, day: str | None = None) -> DagRun:
+        run = self.api.trigger(dag_id, day, note="make run")
+        self.begun[run.run_id] = run
+        return run
 
     def abandon(self) -> None:
         """End what this job has begun and not finished."""
-        self.close()
         for run in self.begun.values():
             if not self.api.run(run.dag_id, run.run_id).ended:
                 self.api.fail_run(run)
@@ -93,8 +76,6 @@ class Pipeline:
                     f"{dag_id} is at work in the running Airflow ({names}):"
                     " wait for it, or end it in the UI."
                 )
-            for backfill_id in self.api.open_backfills(dag_id):
-                self.api.close_backfill(backfill_id)
             for run in unfinished:
                 self.api.fail_run(run)
             dag = self.api.dag(dag_id)
@@ -126,44 +107,40 @@ class Pipeline:
                 )
             time.sleep(0.5)
 
-    def _watch(self, dag_id: str, look: Callable[[], list[DagRun]], expected: int) -> list[DagRun]:
-        """Print what changes until `expected` runs have ended.
+    def _watch(self, asked_for: Sequence[DagRun]) -> list[DagRun]:
+        """Print what changes until these runs of one DAG have ended; return them as they ended.
 
         Raises PipelineError, with the failed tasks and the ends of their logs, if one has failed.
         """
-        states: dict[str, str] = {}
+        dag_id = asked_for[0].dag_id
+        say(f"{dag_id}: {len(asked_for)} run{'s' * (len(asked_for) > 1)} asked for")
+        runs = list(asked_for)
         counted_at = answered_at = time.monotonic()
-        while True:
+        while not all(run.ended for run in runs):
+            time.sleep(_POLL_SECONDS)
             now = time.monotonic()
             try:
-                runs = look()
+                for number, known in enumerate(runs):
+                    if known.ended:
+                        continue
+                    runs[number] = run = self.api.run(dag_id, known.run_id)
+                    if run.state != known.state:
+                        say(_describe(run))
                 answered_at = now
             except requests.RequestException:
                 self.airflow.check_alive()
                 if now - answered_at > _SILENCE_SECONDS:
                     raise
-                runs = []
-            if runs and not states:
-                say(f"{dag_id}: {expected} run{'s' * (expected > 1)} asked for")
-            for run in runs:
-                self.begun[run.run_id] = run
-                if states.get(run.run_id) != run.state:
-                    states[run.run_id] = run.state
-                    if run.state != "queued":
-                        say(_describe(run))
-            if len(runs) >= expected and all(run.ended for run in runs):
-                break
             if now > self.deadline:
                 raise PipelineError(
-                    f"The time is up: {dag_id} has {sum(run.ended for run in runs)} of {expected}"
+                    f"The time is up: {dag_id} has {sum(run.ended for run in runs)} of {len(runs)}"
                     " runs done. Set DEADLINE_MINUTES higher, or look in `make up` where it stands."
                 )
-            if runs and now - counted_at > _COUNT_SECONDS:
+            if now - counted_at > _COUNT_SECONDS:
                 counted_at = now
                 self.airflow.check_alive()
                 tasks = self.api.tasks(dag_id, [run.run_id for run in runs])
                 say(f"  {sum(task.ended for task in tasks)} of {len(tasks)} tasks done")
-            time.sleep(_POLL_SECONDS)
         failed = [run for run in runs if run.state == "failed"]
         if failed:
             raise PipelineError(self._explain(dag_id, failed))
@@ -188,7 +165,7 @@ class Pipeline:
 
 
 def _name(run: DagRun) -> str:
-    return f"{run.dag_id} {run.logical_date:%Y-%m-%d}" if run.logical_date else run.dag_id
+    return f"{run.dag_id} {run.day}" if run.day else run.dag_id
 
 
 def _describe(run: DagRun) -> str:

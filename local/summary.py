@@ -46,7 +46,7 @@ def summary(warehouse: Mapping[str, str], runs: Sequence[DagRun]) -> str:
         columns = [column.name for column in cursor.description or ()]
         weeks = pd.DataFrame(cursor.fetchall(), columns=columns)
     seconds = pd.DataFrame(
-        [(run.dag_id, _day(run), run.state, run.seconds) for run in runs],
+        [(run.dag_id, run.day or "history", run.state, run.seconds) for run in runs],
         columns=["dag", "day", "state", "seconds"],
     )
     return "\n".join(
@@ -73,10 +73,6 @@ def summary(warehouse: Mapping[str, str], runs: Sequence[DagRun]) -> str:
 def _one(row: tuple[object, ...] | None) -> tuple[object, ...]:
     assert row is not None  # an aggregate without GROUP BY always has a row
     return row
-
-
-def _day(run: DagRun) -> str:
-    return f"{run.logical_date:%Y-%m-%d}" if run.logical_date else "history"
 
 
 def _table(frame: pd.DataFrame) -> str:
