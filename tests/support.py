@@ -21,7 +21,6 @@ from loaders.staging import LoadResult
 from local.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLES = ROOT.parent / "shared" / "samples"
 # One name for all tests: dbt keeps it in what it has parsed.
 DATABASE = "warehouse_under_test"
 

@@ -1,78 +1,84 @@
-"""A real Airflow: overlapping runs, a killed task, a cleared one; then the marts are proved."""
+"""A real Airflow: every way to start a run, overlaps, a kill; and then the marts are proved."""
 
 import os
 import signal
-import time
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import psycopg2
 import pytest
+from airflow_runs import (
+    backfill,
+    clear,
+    ended,
+    local_stack,
+    query,
+    returned,
+    runs_of_days,
+    start_airflow,
+    task_state,
+    trigger,
+    wait_until,
+)
+from samples import FEBRUARY_2024, SAMPLES, needs_samples
 
 from local.airflow_api import AirflowApi, DagRun
-from local.pipeline import HISTORY, INCREMENT, Pipeline
+from local.airflow_parts import PARTS
+from local.pipeline import HISTORY, INCREMENT
+from local.ports import HOST, free_port
 from local.prove import prove
-from local.settings import Settings
-from local.stack import USER, Stack
+from local.settings import BIN, ROOT
+from local.stack import Stack
+from shop_api.generated import GeneratedSource
+from shop_api.recorded import RecordedSource
+from shop_api.server import serve
+from shop_api.shop import Shop
 
 pytestmark = pytest.mark.faults
 
-DAYS = [date(2024, 2, 25), date(2024, 2, 26), date(2024, 2, 27)]
 MODELS = {"d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"}
-PATIENCE_SECONDS = 900
+KEY = "the key of the service under test"
+
+DAYS_BY_KIND = """
+    select kind, count(*) from staging.delivery_day inner join staging.delivery using (delivery_id)
+    group by kind order by kind
+"""
+EMPTY = """
+    truncate staging.user_order_log, staging.delivery, staging.delivery_day, staging.quarantine,
+        mart.f_sales, mart.f_customer_retention, mart.d_item, mart.d_city, mart.d_customer
+"""
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything that `make up` starts, in a folder of its own."""
-    caller = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    stack = Stack(Settings(caller, state=tmp_path_factory.mktemp("state")))
-    with stack.lock("test"):
-        try:
-            stack.start_warehouse(USER)
-            stack.start_report_api(USER)
-            yield stack
-        finally:
-            stack.stop_everything()
+    """With a service of its own, so that the DAGs run by the clock too; each test serves it."""
+    url = f"http://{HOST}:{free_port()}"
+    service = {
+        "REPORT_API_URL": url,
+        "REPORT_STORAGE_URL": url,
+        "REPORT_API_KEY": KEY,
+        "REPORT_API_NICKNAME": "test",
+        "REPORT_API_COHORT": "1",
+    }
+    with local_stack(tmp_path_factory.mktemp("state"), **service) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
 def airflow(stack: Stack) -> AirflowApi:
-    since = datetime.now(UTC)
-    stack.start_airflow(USER)
-    api = stack.airflow.wait()
-    Pipeline(stack.airflow, api, time.monotonic() + 300).make_ready(fresh=True, since=since)
-    return api
+    return start_airflow(stack)
 
 
-def trigger(api: AirflowApi, dag_id: str, **body: Any) -> DagRun:
-    answer = api._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, **body})
-    return api.run(dag_id, answer["dag_run_id"])
-
-
-def wait_until(happened: Any) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < give_up_at, "it did not happen in time"
-        time.sleep(0.5)
-
-
-def ended(api: AirflowApi, runs: list[DagRun]) -> list[str]:
-    """Wait for the ends of these runs; return their states."""
-    wait_until(lambda: all(api.run(run.dag_id, run.run_id).ended for run in runs))
-    return [api.run(run.dag_id, run.run_id).state for run in runs]
-
-
-def task_state(api: AirflowApi, run: DagRun, task_id: str) -> str | None:
-    return {task.task_id: task.state for task in api.tasks(run.dag_id, [run.run_id])}[task_id]
-
-
-def returned(api: AirflowApi, run: DagRun, task_id: str) -> Any:
-    path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances/{task_id}"
-    return api._call("GET", f"{path}/xcomEntries/return_value")["value"]
+@contextmanager
+def service(stack: Stack, source: Any, today: date | None) -> Iterator[None]:
+    """Serve reports of `today`, None for the real one, at the address that Airflow was given."""
+    port = int(stack.settings.report_api["REPORT_API_URL"].rpartition(":")[2])
+    shop = Shop(source, today=today, api_key=KEY, running_seconds=1)
+    with serve(shop, HOST, port):
+        yield
 
 
 def kill_running_tasks(stack: Stack) -> int:
@@ -95,74 +101,81 @@ def kill_running_tasks(stack: Stack) -> int:
 def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
     stack: Stack, airflow: AirflowApi
 ) -> None:
-    history = trigger(airflow, HISTORY)
-    backfill, planned = airflow.backfill(INCREMENT, DAYS[0], DAYS[-1], max_active_runs=2)
-    assert planned == len(DAYS)
-    # The same day by hand, beside the backfill that holds it.
-    by_hand = trigger(airflow, INCREMENT, conf={"date": str(DAYS[1])})
+    today = datetime.now(UTC).date()
+    one, two, three, four = (today - timedelta(days=back) for back in (1, 2, 3, 4))
 
-    wait_until(lambda: task_state(airflow, history, "marts.f_sales") == "running")
-    assert kill_running_tasks(stack) > 0
+    def by_schedule() -> list[DagRun]:
+        return runs_of_days(airflow, INCREMENT, one, one)
 
-    wait_until(lambda: len(airflow.runs_of_days(INCREMENT, DAYS[0], DAYS[-1])) == len(DAYS))
-    runs = [history, by_hand, *airflow.runs_of_days(INCREMENT, DAYS[0], DAYS[-1])]
-    assert ended(airflow, runs) == ["success"] * len(runs)
-    airflow.close_backfill(backfill)
-    tasks = airflow.tasks(HISTORY, [history.run_id])
-    assert max(task.try_number for task in tasks) > 1, "the kill met nothing"
-    for run in runs:
+    def of_backfill() -> list[DagRun]:
+        return runs_of_days(airflow, INCREMENT, three, two)
+
+    with service(stack, GeneratedSource(), today=None):
+        wait_until(by_schedule)
+        (scheduled,) = by_schedule()
+        assert scheduled.run_id.startswith("scheduled__")
+        # Beside it the same day by hand, and a backfill that holds a day which runs by hand too.
+        plain = trigger(airflow, INCREMENT)
+        assert backfill(airflow, INCREMENT, three, two) == 2
+        chosen = trigger(airflow, INCREMENT, conf={"date": str(two)})
+        too_early = trigger(airflow, INCREMENT, conf={"date": "2024-02-25"})
+
+        wait_until(lambda: task_state(airflow, scheduled, "marts.f_sales") == "running")
+        assert kill_running_tasks(stack) > 0
+
+        wait_until(lambda: len(of_backfill()) == 2)
+        runs = [scheduled, plain, chosen, *of_backfill()]
+        assert ended(airflow, runs) == ["success"] * 5
+        tasks = airflow.tasks(INCREMENT, [scheduled.run_id])
+        assert max(task.try_number for task in tasks) > 1, "the kill met nothing"
+
+        # The week they share with it was built before it. At a moment: as the schedule then.
+        moment = trigger(airflow, INCREMENT, logical_date=f"{three}T06:00:00Z")
+        history = trigger(airflow, HISTORY)
+        assert ended(airflow, [moment, history]) == ["success"] * 2
+        clear(airflow, runs[-1], "marts.f_sales")
+        assert ended(airflow, [runs[-1]]) == ["success"]
+    runs.append(moment)
+
+    days = [returned(airflow, run, "print_info") for run in runs]
+    assert days == [str(day) for day in (one, one, two, three, two, four)]
+    for run in [*runs, history]:
         names = {task.task_id for task in airflow.tasks(run.dag_id, [run.run_id])}
         assert {name for name in names if "marts." in name} == {f"marts.{m}" for m in MODELS}
+    # What no retry can mend has not been tried again.
+    assert ended(airflow, [too_early]) == ["failed"]
+    tasks = airflow.tasks(INCREMENT, [too_early.run_id])
+    assert {t.task_id: t.try_number for t in tasks if t.state == "failed"} == {"get_increment": 1}
 
-    assert returned(airflow, by_hand, "print_info") == str(DAYS[1])
-    for run, day in zip(runs[2:], DAYS, strict=True):
-        assert returned(airflow, run, "print_info") == str(day)
-
-    airflow._call(
-        "POST",
-        f"/dags/{INCREMENT}/clearTaskInstances",
-        json={
-            "dry_run": False,
-            "dag_run_id": runs[2].run_id,
-            "task_ids": ["marts.f_sales"],
-            "only_failed": False,
-        },
-    )
-    assert ended(airflow, [runs[2]]) == ["success"]
     assert prove(stack.settings.for_programs())
-    with psycopg2.connect(
-        host=stack.settings.warehouse["PGHOST"],
-        port=stack.settings.warehouse["PGPORT"],
-        user=stack.settings.warehouse["PGUSER"],
-        password=stack.settings.warehouse["PGPASSWORD"],
-        dbname=stack.settings.warehouse["PGDATABASE"],
-    ) as connection:
-        cursor = connection.cursor()
-        cursor.execute("select count(*), count(distinct date_id) from mart.f_sales")
-        ((rows, days),) = cursor.fetchall()
-        assert days == 23 + len(DAYS) and rows > 1000
-        cursor.execute(
-            "select count(*) from staging.delivery_day inner join staging.delivery"
-            " using (delivery_id) where kind = 'increment'"
+    assert query(stack, DAYS_BY_KIND) == [("history", 23), ("increment", 4)]
+    assert query(stack, "select count(distinct date_id) from mart.f_sales") == [(27,)]
+
+
+@needs_samples
+def test_real_deliveries_in_either_order(stack: Stack, airflow: AirflowApi) -> None:
+    with service(stack, RecordedSource(SAMPLES), today=date(2024, 3, 3)):
+        for order in ((INCREMENT, HISTORY), (HISTORY, INCREMENT)):
+            query(stack, EMPTY)
+            for dag_id in order:
+                conf = {"date": "2024-02-25"} if dag_id == INCREMENT else {}
+                assert ended(airflow, [trigger(airflow, dag_id, conf=conf)]) == ["success"]
+            assert {question: query(stack, question) for question in FEBRUARY_2024} == FEBRUARY_2024
+
+
+def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:
+    # It runs the tasks in its own process, so no scheduler may be there to run them too: this test
+    # is the last.
+    stack.processes.stop(*PARTS)
+    query(stack, EMPTY)
+    with service(stack, GeneratedSource(), today=date(2024, 3, 3)):
+        done = subprocess.run(
+            [BIN / "airflow", "dags", "test", INCREMENT, "2024-02-29"],
+            cwd=ROOT,
+            env=stack.airflow.environment(schedule=True),
+            capture_output=True,
+            text=True,
         )
-        assert cursor.fetchall() == [(len(DAYS),)]
-
-
-def test_the_business_day_of_a_manual_run(stack: Stack, airflow: AirflowApi) -> None:
-    # At a moment: the day before it, as the schedule would have run it then.
-    at_a_moment = trigger(airflow, INCREMENT, logical_date="2024-02-29T00:00:00Z")
-    # Without one: the day before today, which the stand-in's report does not know. No retry helps.
-    without = trigger(airflow, INCREMENT)
-    assert ended(airflow, [at_a_moment, without]) == ["success", "failed"]
-    assert returned(airflow, at_a_moment, "print_info") == "2024-02-28"
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    assert returned(airflow, without, "print_info") in (
-        str(yesterday),
-        str(yesterday - timedelta(days=1)),
-    )
-    failed = {
-        task.task_id: task.try_number
-        for task in airflow.tasks(INCREMENT, [without.run_id])
-        if task.state == "failed"
-    }
-    assert failed == {"get_increment": 1}
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert query(stack, "select distinct date_id from mart.f_sales") == [(20240228,)]
+    assert prove(stack.settings.for_programs())

@@ -1,7 +1,15 @@
 """The marts against the rules of docs/data_model.md, delivery by delivery."""
 
 import pytest
-from support import SAMPLES, Dbt, Deliver, Warehouse, order
+from samples import (
+    DIMENSION_SIZES,
+    FEBRUARY_2024,
+    RETENTION_BY_PERIOD,
+    SALES_TOTALS,
+    SAMPLES,
+    needs_samples,
+)
+from support import Dbt, Deliver, Warehouse, order
 
 SALES = (
     "select date_id, uniq_id, quantity, payment_amount::text, refund_flag"
@@ -250,15 +258,7 @@ def test_a_window_that_makes_no_sense_is_refused_in_a_sentence(
     assert message in said
 
 
-REAL = [
-    ("2024-W05", 568, 4, 0, 310400, 2950, 0, 12),
-    ("2024-W06", 1622, 67, 0, 860110, 59380, 0, 12),
-    ("2024-W07", 1728, 48, 0, 861895, 54660, 0, 12),
-    ("2024-W08", 1068, 26, 0, 536000, 35280, 0, 12),
-]
-
-
-@pytest.mark.skipif(not SAMPLES.exists(), reason="the real deliveries are not here")
+@needs_samples
 @pytest.mark.parametrize("history_first", [True, False])
 def test_real_deliveries_give_the_numbers_computed_by_hand(
     warehouse: Warehouse, dbt: Dbt, deliver: Deliver, history_first: bool
@@ -275,35 +275,19 @@ def test_real_deliveries_give_the_numbers_computed_by_hand(
 
     for step in (history, increment) if history_first else (increment, history):
         step()
-    totals = "select count(*), sum(quantity)::int, sum(payment_amount)::int from mart.f_sales"
-    assert warehouse.query(totals) == [(5279, 15824, 2720675)]
-    assert (
-        warehouse.query(
-            "select period_id, sum(new_customers_count)::int, sum(returning_customers_count)::int,"
-            " sum(refunded_customer_count)::int, sum(new_customers_revenue)::int,"
-            " sum(returning_customers_revenue)::int, sum(customers_refunded)::int, count(*)"
-            " from mart.f_customer_retention group by 1 order by 1"
-        )
-        == REAL
-    )
-    sizes = (
-        "select (select count(*) from mart.d_item), (select count(*) from mart.d_city),"
-        " (select count(*) from mart.d_customer)"
-    )
-    assert warehouse.query(sizes) == [(12, 3, 1867)]
+    for question, answer in FEBRUARY_2024.items():
+        assert warehouse.query(question) == answer
+
+    dbt.run("--select", "f_customer_retention", retention_periods=["monthly"])
+    assert warehouse.query(RETENTION_BY_PERIOD) == [
+        ("2024-02", 4252, 493, 0, 2145420, 575255, 0, 12)
+    ]
 
 
-@pytest.mark.skipif(not SAMPLES.exists(), reason="the real deliveries are not here")
+@needs_samples
 def test_a_real_delivery_with_refunds(warehouse: Warehouse, dbt: Dbt, deliver: Deliver) -> None:
     deliver("2022-12-05", SAMPLES / "increment_2022-12-05__user_order_log_inc.csv")
     dbt.run(ds="2022-12-05")
-    totals = (
-        "select count(*), count(*) filter (where refund_flag), sum(quantity)::int,"
-        " sum(payment_amount)::int from mart.f_sales"
-    )
-    assert warehouse.query(totals) == [(130, 6, 361, 56475)]
-    assert warehouse.query(
-        "select period_id, sum(new_customers_count)::int, sum(returning_customers_count)::int,"
-        " sum(refunded_customer_count)::int, sum(new_customers_revenue)::int,"
-        " sum(customers_refunded)::int, count(*) from mart.f_customer_retention group by 1"
-    ) == [("2022-W49", 124, 0, 5, 58865, 6, 12)]
+    assert warehouse.query(SALES_TOTALS) == [(130, 6, 361, 56475)]
+    assert warehouse.query(RETENTION_BY_PERIOD) == [("2022-W49", 124, 0, 5, 58865, 0, 6, 12)]
+    assert warehouse.query(DIMENSION_SIZES) == [(12, 3, 126)]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from samples import SAMPLES, needs_samples
 from shop_client import SECONDS, download, rows
 
 from shop_api.recorded import RecordedSource
 
 # Bytes that any decoding and encoding again would change.
 HISTORY = b"\xef\xbb\xbfid,uniq_id\r\n1,\xff\n\r2,b"
-
-SAMPLES = Path(os.environ.get("SHOP_API_SAMPLES", Path(__file__).parents[3] / "shared" / "samples"))
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the real deliveries are not here")
 
 
 @pytest.fixture

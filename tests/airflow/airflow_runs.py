@@ -1,0 +1,115 @@
+"""A real Airflow in a folder of its own, and its runs: started, watched and asked."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+
+from local.airflow_api import AirflowApi, DagRun
+from local.pipeline import HISTORY, INCREMENT
+from local.settings import Settings
+from local.stack import USER, Stack
+
+PATIENCE_SECONDS = 400
+
+
+@contextmanager
+def local_stack(state: Path, **environment: str) -> Iterator[Stack]:
+    """What `make up` starts, in the folder `state`, except Airflow."""
+    caller = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    stack = Stack(Settings({**caller, **environment}, state=state))
+    with stack.lock("test"):
+        try:
+            stack.start_warehouse(USER)
+            stack.start_report_api(USER)
+            yield stack
+        finally:
+            stack.stop_everything()
+
+
+def start_airflow(stack: Stack) -> AirflowApi:
+    """Start Airflow, wait until it knows both DAGs, and return its API."""
+    stack.start_airflow(USER)
+    api = stack.airflow.wait()
+    wait_until(lambda: api.dag(HISTORY) and api.dag(INCREMENT))
+    return api
+
+
+def trigger(api: AirflowApi, dag_id: str, **body: Any) -> DagRun:
+    answer = api._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, **body})
+    return api.run(dag_id, answer["dag_run_id"])
+
+
+def backfill(api: AirflowApi, dag_id: str, first: date, last: date) -> int:
+    """Run the DAG for each of these days, two at a time; return how many there will be."""
+    body = {
+        "dag_id": dag_id,
+        "from_date": f"{first}T00:00:00Z",
+        "to_date": f"{last}T23:59:59Z",
+        "reprocess_behavior": "completed",
+        "max_active_runs": 2,
+    }
+    planned = api._call("POST", "/backfills/dry_run", json=body)
+    api._call("POST", "/backfills", json=body)
+    return len(planned["backfills"])
+
+
+def runs_of_days(api: AirflowApi, dag_id: str, first: date, last: date) -> list[DagRun]:
+    """The runs with a logical date on these days, oldest first."""
+    params = {
+        "logical_date_gte": f"{first}T00:00:00Z",
+        "logical_date_lte": f"{last}T23:59:59Z",
+        "order_by": "logical_date",
+    }
+    found = api._call("GET", f"/dags/{dag_id}/dagRuns", params=params)
+    return [api.run(dag_id, run["dag_run_id"]) for run in found["dag_runs"]]
+
+
+def clear(api: AirflowApi, run: DagRun, task_id: str) -> None:
+    """Have one task of an ended run done again."""
+    body = {
+        "dry_run": False,
+        "dag_run_id": run.run_id,
+        "task_ids": [task_id],
+        "only_failed": False,
+    }
+    api._call("POST", f"/dags/{run.dag_id}/clearTaskInstances", json=body)
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not happened():
+        assert time.monotonic() < give_up_at, "it did not happen in time"
+        time.sleep(0.5)
+
+
+def ended(api: AirflowApi, runs: list[DagRun]) -> list[str]:
+    """Wait for the ends of these runs; return their states."""
+    wait_until(lambda: all(api.run(run.dag_id, run.run_id).ended for run in runs))
+    return [api.run(run.dag_id, run.run_id).state for run in runs]
+
+
+def task_state(api: AirflowApi, run: DagRun, task_id: str) -> str | None:
+    return {task.task_id: task.state for task in api.tasks(run.dag_id, [run.run_id])}[task_id]
+
+
+def returned(api: AirflowApi, run: DagRun, task_id: str) -> Any:
+    path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances/{task_id}"
+    return api._call("GET", f"{path}/xcomEntries/return_value")["value"]
+
+
+def query(stack: Stack, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement in the warehouse; return its rows."""
+    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password"}
+    where = {names[k]: v for k, v in stack.settings.warehouse.items() if k in names}
+    database = stack.settings.warehouse["PGDATABASE"]
+    with closing(psycopg2.connect(dbname=database, **where)) as connection, connection:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
