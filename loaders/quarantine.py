@@ -70,14 +70,25 @@ def listed(delivery_id: int | None = None) -> Iterator[str]:
         """
         select
             delivery_id, kind, report_id, increment_id, first_day, last_day, '' as orders_url,
-            coalesce(
-                'refused: ' || refusal,
-                case
-                    when exists (select from staging.delivery_day as held
-                        where held.delivery_id = delivery.delivery_id) then 'current'
-                    else 'replaced by a later delivery'
-                end
-            ),
+            case
+                when outcome = 'refused' and exists (
+                    select from generate_series(first_day, last_day, '1 day') as days (day)
+                    where not exists (
+                        select from staging.delivery_day as held
+                        inner join staging.delivery as holder using (delivery_id)
+                        where held.day = days.day and (
+                            holder.started_at > delivery.started_at
+                            or (holder.kind = 'increment' and delivery.kind = 'history')
+                        )
+                    )
+                ) then 'refused: ' || refusal
+                when outcome = 'refused' then 'refused, its days delivered again since: ' || refusal
+                when exists (
+                    select from staging.delivery_day as held
+                    where held.delivery_id = delivery.delivery_id
+                ) then 'current'
+                else 'replaced by a later delivery'
+            end,
             reason, count(line_number), min(line_number)
         from staging.delivery
         left join staging.quarantine using (delivery_id)

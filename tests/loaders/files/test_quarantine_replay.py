@@ -93,6 +93,24 @@ def test_list_groups_by_delivery_and_reason(
     assert run("list", "--delivery", 3).splitlines()[0].startswith("delivery 3 ")
 
 
+def test_list_says_what_has_been_mended_by_a_later_delivery(deliver: Deliver, run: Run) -> None:
+    def refuse(*delivery: Any) -> str:
+        with pytest.raises(order_file.DeliveryRefused):
+            deliver(*delivery)
+        return run("list").splitlines()[0]
+
+    wrong = [order("a", DAY, status="lost")]
+    again = "its days delivered again since"
+    assert again not in refuse("2024-02-24", wrong, DAY)
+    deliver("2024-02-24", [order("a", "2024-02-24")])
+    assert again not in run("list"), "one of two days is not enough"
+    deliver(DAY, plain())
+    assert again in run("list")
+    # An increment that came before: no history replaces it, but another increment would.
+    assert again in refuse("2024-02-24", wrong, DAY)
+    assert again not in refuse(DAY, wrong)
+
+
 def test_show_writes_the_raw_lines_as_csv(
     warehouse: Warehouse, deliver: Deliver, run: Run, tmp_path: Path
 ) -> None:
