@@ -277,6 +277,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+@pytest.mark.faults
 def test_an_upgrade_survives_a_kill_after_every_change(
     old_template: EmbeddedPostgres, dbt_parsed: Dbt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +321,7 @@ def _without_times(warehouse: Warehouse) -> dict[str, list[Any]]:
     return rows
 
 
+@pytest.mark.faults
 def test_an_index_that_a_killed_run_left_half_built_is_built_anew(old: Warehouse) -> None:
     with closing(old.connect()) as reader:
         # Whoever has a snapshot is waited for.
@@ -354,6 +356,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.faults
 def test_a_long_reader_makes_the_upgrade_wait_and_other_readers_not(old: Warehouse) -> None:
     slowest, stop = 0.0, threading.Event()
 
@@ -415,6 +418,7 @@ def test_sales_get_the_key_of_their_order_line(old: Warehouse) -> None:
     assert old.value("select count(*) from mart.f_sales where uniq_id like 'mart.f%%'") == rows
 
 
+@pytest.mark.faults
 def test_sales_that_the_old_pipeline_adds_after_a_kill_get_a_key_too(
     old: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -612,6 +616,7 @@ def test_rows_of_dimensions_that_nothing_mentions_stay(old: Warehouse) -> None:
     assert contents(old, "mart.d_item", "mart.d_city", "mart.d_customer") == before
 
 
+@pytest.mark.faults
 def test_two_upgrades_at_once_do_not_meet(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrade, "OTHER_RUN_SECONDS", 0.1)
     with closing(old.connect()) as other:
@@ -622,6 +627,7 @@ def test_two_upgrades_at_once_do_not_meet(old: Warehouse, monkeypatch: pytest.Mo
     assert catalogue(old) == before
 
 
+@pytest.mark.faults
 def test_who_is_in_the_way_is_named(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrade_warehouse, "PATIENCE_SECONDS", 1)
     with closing(old.connect()) as reader:
@@ -653,6 +659,7 @@ def _go_back(server: EmbeddedPostgres, *, check: bool = True) -> str:
     return done.stderr
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "steps", [*range(0, len(upgrade_steps.STEPS), 4), len(upgrade_steps.STEPS)]
 )
