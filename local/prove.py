@@ -98,6 +98,7 @@ class _Proof:
         ]
         if not days:
             raise ProofError("Staging holds no order line: there is nothing to prove yet.")
+        self._drop_scratch()  # now, so that somebody else's schema is not noticed minutes later
         days.reverse()
         staged = self._checksum("staging", "user_order_log")
         before = {mart: self._checksum("mart", mart) for mart in MARTS}
@@ -158,7 +159,6 @@ class _Proof:
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[None]:
-        self._drop_scratch()
         self._execute(sql.SQL("create schema {}").format(sql.Identifier(SCRATCH)))
         self._execute(
             sql.SQL("comment on schema {} is {}").format(

@@ -178,4 +178,3 @@ def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert query(stack, "select distinct date_id from mart.f_sales") == [(20240228,)]
-    assert prove(stack.settings.for_programs())
