@@ -25,7 +25,14 @@ sold as (
 
 )
 
-select *
+select
+    date_id,
+    staged.row_count as staged_row_count,
+    sold.row_count as sold_row_count,
+    staged.quantity as staged_quantity,
+    sold.quantity as sold_quantity,
+    staged.payment_amount as staged_payment_amount,
+    sold.payment_amount as sold_payment_amount
 from staged
 full join sold using (date_id)
 where (staged.row_count, staged.quantity, staged.payment_amount)

@@ -31,7 +31,14 @@ retained as (
 
 )
 
-select *
+select
+    period_name,
+    period_id,
+    item_id,
+    sold.payment_amount as sold_payment_amount,
+    retained.payment_amount as retained_payment_amount,
+    sold.refund_count as sold_refund_count,
+    retained.refund_count as retained_refund_count
 from sold
 full join retained using (period_name, period_id, item_id)
 where (sold.payment_amount, sold.refund_count)

@@ -110,7 +110,8 @@ def test_a_broken_mart_is_noticed(
     built: Warehouse, dbt_parsed: Dbt, breakage: str, name: str
 ) -> None:
     built.query(breakage)
-    done = dbt_parsed.invoke("test", "--select", name)
+    # Stored as a table, so every column of what a test finds needs a name of its own.
+    done = dbt_parsed.invoke("test", "--store-failures", "--select", name)
     # One test only warns.
     statuses = {str(result.status) for result in done.result}
     assert statuses & {"fail", "warn"}, statuses
