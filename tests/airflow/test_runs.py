@@ -1,8 +1,10 @@
 """A real Airflow: every way to start a run, overlaps, a kill; and then the marts are proved."""
 
 import os
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from airflow_runs import (
+    PATIENCE_SECONDS,
     backfill,
     clear,
     ended,
@@ -27,11 +30,12 @@ from samples import FEBRUARY_2024, SAMPLES, needs_samples
 
 from local.airflow_api import AirflowApi, DagRun
 from local.airflow_parts import PARTS
-from local.pipeline import HISTORY, INCREMENT
+from local.pipeline import HISTORY, INCREMENT, Pipeline, PipelineError
 from local.ports import HOST, free_port
 from local.prove import prove
 from local.settings import BIN, ROOT
 from local.stack import Stack
+from local.summary import summary
 from shop_api.generated import GeneratedSource
 from shop_api.recorded import RecordedSource
 from shop_api.server import serve
@@ -55,6 +59,11 @@ EMPTY = """
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """With a service of its own, so that the DAGs run by the clock too; each test serves it."""
+    now = datetime.now(UTC)
+    tomorrow = datetime.combine(now + timedelta(days=1), datetime.min.time(), UTC)
+    if tomorrow - now < timedelta(minutes=10):
+        # In the middle of the tests the schedule would begin another day.
+        time.sleep((tomorrow - now).total_seconds())
     url = f"http://{HOST}:{free_port()}"
     service = {
         "REPORT_API_URL": url,
@@ -153,14 +162,31 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
 
 
 @needs_samples
-def test_real_deliveries_in_either_order(stack: Stack, airflow: AirflowApi) -> None:
+def test_the_main_job_on_real_deliveries_in_either_order(
+    stack: Stack, airflow: AirflowApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Pipeline(stack.airflow, airflow, time.monotonic() + PATIENCE_SECONDS)
+    day = date(2024, 2, 25)
     with service(stack, RecordedSource(SAMPLES), today=date(2024, 3, 3)):
-        for order in ((INCREMENT, HISTORY), (HISTORY, INCREMENT)):
+        job.make_ready(fresh=False, since=datetime.now(UTC))
+        for order in (
+            (lambda: job.run_increments([day]), job.run_history),
+            (job.run_history, lambda: job.run_increments([day])),
+        ):
             query(stack, EMPTY)
-            for dag_id in order:
-                conf = {"date": "2024-02-25"} if dag_id == INCREMENT else {}
-                assert ended(airflow, [trigger(airflow, dag_id, conf=conf)]) == ["success"]
+            runs = [run for step in order for run in step()]
+            assert [run.state for run in runs] == ["success"] * 2
             assert {question: query(stack, question) for question in FEBRUARY_2024} == FEBRUARY_2024
+        said = capsys.readouterr().out
+        assert said.count(f"{INCREMENT} {day}: success in") == 2
+        told = summary(stack.settings.warehouse, runs)
+        assert re.search(r"f_sales +5,279\n", told) and "2024-W08" in told
+        assert re.search(rf"{INCREMENT} {day} success +[0-9.]+\n", told)
+
+        # Of this day there is no recording.
+        with pytest.raises(PipelineError, match=r"2024-02-26: task get_increment failed") as error:
+            job.run_increments([date(2024, 2, 26)])
+        assert "no increment for 2024-02-26" in str(error.value), "the end of its log"
 
 
 def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:
