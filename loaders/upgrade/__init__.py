@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date
+from typing import Any
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from loaders import staging
 from loaders.errors import TerminalError, TransientError
@@ -120,15 +122,41 @@ def _be_the_only_one(warehouse: Warehouse) -> None:
         time.sleep(0.5)
 
 
+def was_taken_over(connection: Connection) -> bool:
+    """Return whether this is a warehouse of the old pipeline that was upgraded."""
+    query = "select exists (select from staging.delivery where report_id = %s)"
+    taken_over: bool = Warehouse(connection, print).value(query, (steps.REPORT_ID,))
+    return taken_over
+
+
+def days_left_as_they_were(connection: Connection) -> list[date]:
+    """Return the days of a warehouse that was taken over whose sales are the old pipeline's still,
+    and not those of staging."""
+    warehouse = Warehouse(connection, print)
+    delivered_since = {
+        day
+        for (day,) in warehouse.rows(
+            "select day from staging.delivery_day inner join staging.delivery using (delivery_id)"
+            " where report_id != %s",
+            (steps.REPORT_ID,),
+        )
+    }
+    return [day for day, *_ in _differences(warehouse) if day not in delivered_since]
+
+
+def _differences(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    # Refunds are negative in the mart only, and there are none before there is a status.
+    refunded = "status = 'refunded'" if "status" in warehouse.columns(ORDERS) else "false"
+    return warehouse.rows((steps.SQL / "differences.sql").read_text().format(refunded=refunded))
+
+
 def _tell_differences(warehouse: Warehouse) -> None:
     """Say on which days the sales are not those of staging: left as they are, unless asked."""
     warehouse.say(
         f"{ORDERS}: {warehouse.row_count(ORDERS):,} rows;"
         f" {SALES}: {warehouse.row_count(SALES):,} rows"
     )
-    # Refunds are negative in the mart only, and there are none before there is a status.
-    refunded = "status = 'refunded'" if "status" in warehouse.columns(ORDERS) else "false"
-    days = warehouse.rows((steps.SQL / "differences.sql").read_text().format(refunded=refunded))
+    days = _differences(warehouse)
     if not days:
         warehouse.say(f"every day of {SALES} agrees with staging")
         return

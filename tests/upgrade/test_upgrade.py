@@ -23,6 +23,7 @@ from loaders.errors import DeliveryRefused, TerminalError, TransientError
 from loaders.upgrade import steps as upgrade_steps
 from loaders.upgrade import warehouse as upgrade_warehouse
 from local.postgres import EmbeddedPostgres
+from local.prove import ProofError, prove
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 NEW_DAY = LAST + timedelta(days=1)
@@ -484,6 +485,41 @@ def test_days_that_differ_are_told_and_rebuilt_on_request_only(old: Warehouse) -
     with pytest.raises(TerminalError, match="would empty it in the marts"):
         upgraded(rebuild=[gone])
     assert dict(old.query(QUERIES["revenue by day"]))[gone] == dict(before)[gone]
+
+
+@pytest.mark.faults
+def test_a_proof_leaves_alone_what_is_as_the_old_pipeline_left_it(
+    old: Warehouse, dbt_parsed: Dbt, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice, gone = DAYS[4], DAYS[6]
+    old_pipeline.build_day(old, twice)
+    old_pipeline.build_day(old, LAST)
+    # Staging does not go as far back as the marts, which alone know an item.
+    old.query("delete from staging.user_order_log where date_time::date = %s", (gone,))
+    old.query("insert into mart.d_item (item_id, item_name) values (77, 'of old')")
+    old.query("update mart.f_sales set item_id = 77 where date_id = %s", (int(f"{gone:%Y%m%d}"),))
+    old.query("update mart.d_calendar set day_name = 'Lundi' where day_name = 'Monday'")
+    upgraded()
+    with pytest.raises(ProofError, match="nothing to prove yet"):
+        prove(os.environ)
+    deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY, "increment")))
+    dbt_parsed.run(ds=str(NEW_DAY))
+    before = contents(old, *TABLES, without="id")
+    assert prove(os.environ), capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"left out, as the old pipeline left them: {twice}, {gone}, {LAST}\n" in said
+    assert contents(old, *TABLES, without="id") == before
+
+    # Days of old that agree are proved as any others; and so is what was delivered since.
+    old.query("update mart.f_sales set uniq_id = 'other' where id = 1")
+    old.query(
+        "update mart.f_sales set quantity = -9 where refund_flag and date_id = %s",
+        (int(f"{NEW_DAY:%Y%m%d}"),),
+    )
+    assert not prove(os.environ)
+    said = capsys.readouterr().out
+    assert "one after the other    changed f_sales" in said
+    assert re.search(r"mart.f_sales, .* DIFFERS\n", said)
 
 
 def test_the_ledger_knows_the_days_that_are_there(old: Warehouse, tmp_path: Path) -> None:
