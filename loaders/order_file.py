@@ -198,7 +198,8 @@ class OrderFile:
             # The rest of an over-long line; what was kept is enough to recognise it by.
             while not piece.endswith("\n") and (piece := self._file.readline(MAX_LINE_LENGTH)):
                 pass
-            if text and not text.isspace():
+            # Of an over-long line only the beginning is known to be blank.
+            if text.strip() or len(text) >= MAX_LINE_LENGTH:
                 yield line_number, text
 
 

@@ -339,6 +339,7 @@ CASES: tuple[Case, ...] = (
     ),
     line("one line in cp1251", text("case").encode("cp1251"), REJECTED, "line 2: not_utf8"),
     line("1 MB field", text("case", item_name="a" * 2**20), REJECTED, "line 2: line_too_long"),
+    line("70,000 blanks", b" " * 70_000, REJECTED, "line 2: line_too_long"),
     line("1 MB of quotes", b'"' * 2**20, REJECTED, "line 2: line_too_long"),
     line("unclosed quote", text("case").replace("Кефир", '"Кефир'), REJECTED, "line 2: quoting"),
     line(

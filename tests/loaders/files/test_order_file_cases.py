@@ -25,7 +25,7 @@ STANDING = "select day, delivery_id from staging.delivery_day order by day"
 
 def test_the_table_is_as_large_as_it_should_be() -> None:
     names = [case.name for case in CASES]
-    assert len(names) == len(set(names)) >= 70
+    assert len(names) == len(set(names)) >= 150
     assert {case.outcome for case in CASES} == {LOADED, REJECTED, REFUSED}
 
 
