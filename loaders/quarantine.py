@@ -20,10 +20,12 @@ from typing import Any, TextIO
 from loaders import settings, staging
 from loaders.deliveries import Delivery
 from loaders.errors import DeliveryRefused, TerminalError
-from loaders.order_file import JudgedLine, LineRules, OrderFile
+from loaders.order_file import MAX_LINE_LENGTH, JudgedLine, LineRules, OrderFile
 from loaders.staging import ReplayResult
 
 EXPORTED_COLUMNS = ("delivery_id", "line_number", "reason", "raw_line")
+# A byte that is not UTF-8 is exported as four characters.
+csv.field_size_limit(4 * MAX_LINE_LENGTH)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def listed(delivery_id: int | None = None) -> Iterator[str]:
                         select from staging.delivery_day as held
                         inner join staging.delivery as holder using (delivery_id)
                         where held.day = days.day and (
-                            holder.started_at > delivery.started_at
+                            -- A replay of the whole file began, for the ledger, when it did.
+                            (holder.started_at, holder.delivery_id)
+                            > (delivery.started_at, delivery.delivery_id)
                             or (holder.kind = 'increment' and delivery.kind = 'history')
                         )
                     )

@@ -241,6 +241,18 @@ def test_bytes_that_became_escapes_are_not_what_was_delivered(
     )
 
 
+def test_the_longest_line_of_escapes_can_be_exported_and_read_again(
+    deliver: Deliver, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "delivery.csv"
+    path.write_bytes(f"{','.join(order_file.REQUIRED_COLUMNS)}\n".encode() + b"\xff" * 65_000)
+    deliver(DAY, path, max_rejected_share=1)
+    run("show", "--delivery", 1, "--output", tmp_path / "rejected.csv")
+    assert "still rejected 1" in run(
+        "replay", "--delivery", 1, "--lines", tmp_path / "rejected.csv"
+    )
+
+
 def test_lines_of_a_day_that_another_delivery_holds_stay_away(
     warehouse: Warehouse, deliver: Deliver, run: Run, tmp_path: Path
 ) -> None:
@@ -307,6 +319,7 @@ def test_a_refused_delivery_is_replayed_as_a_whole_file(
         assert said.startswith("increment 2024-02-25: loaded\nreceived 1 = loaded 1 +")
         assert said.endswith("now rebuild the marts: dbt run --vars '{ds: 2024-02-25}'\n")
         assert warehouse.query(LINES) == [("a", 5)]
+    assert "): refused, its days delivered again since: " in run("list", "--delivery", 2)
 
     # It belongs to its own time: what was delivered after it is newer, and stays.
     deliver(DAY, [order("newer", DAY)])
@@ -410,4 +423,4 @@ def test_an_unprepared_warehouse_is_said_to_be_so(
         finally:
             connection.cursor().execute("alter table staging.something_else rename to quarantine")
             connection.commit()
-    assert "the warehouse is not prepared (alembic upgrade head)" in capsys.readouterr().err
+    assert "the warehouse is not prepared (make warehouse)" in capsys.readouterr().err
