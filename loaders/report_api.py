@@ -159,19 +159,26 @@ class ReportApi:
         deadline_seconds: float = REPORT_DEADLINE_SECONDS,
         poll_seconds: float = POLL_SECONDS,
     ) -> Delivery:
-        """Poll until the report is ready.
+        """Poll until the report is ready; a transient fault meanwhile costs no second report.
 
         Raises:
             TransientError: if it is not within `deadline_seconds`, naming the task.
+            TerminalError: as `get_report`.
         """
         give_up_at = time.monotonic() + deadline_seconds
-        while (report := self.get_report(task_id)) is None:
+        while True:
+            fault = ""
+            try:
+                if report := self.get_report(task_id):
+                    return report
+            except TransientError as error:
+                fault = f": {error}"
+                logger.warning("report task %s%s", task_id, fault)
             if time.monotonic() + poll_seconds > give_up_at:
                 raise TransientError(
-                    f"report task {task_id} was not ready after {deadline_seconds:.0f} s"
+                    f"report task {task_id} was not ready after {deadline_seconds:.0f} s{fault}"
                 )
             time.sleep(poll_seconds)
-        return report
 
     def get_increment(self, report_id: str, day: date) -> Delivery:
         """Return the delivery of one day.
@@ -198,7 +205,8 @@ class ReportApi:
         """Write the file at `url` to `target`; return its sha256 in hexadecimal.
 
         Raises:
-            TransientError: if the body is cut off, too slow, or the storage is busy.
+            TransientError: if the body is cut off, too slow, or the storage is busy, or the disk
+                is full.
             TerminalError: if there is no such file, it is a page for people, or it is larger than
                 the limit.
         """
@@ -214,10 +222,13 @@ class ReportApi:
             if not body.tells_its_end:
                 # A cut-off file could not be told from a whole one.
                 raise TransientError(f"{name}: the answer does not say how long it is")
-            with target.open("wb") as file:
-                for block in body.blocks(limits.file_bytes):
-                    digest.update(block)
-                    file.write(block)
+            try:
+                with target.open("wb") as file:
+                    for block in body.blocks(limits.file_bytes):
+                        digest.update(block)
+                        file.write(block)
+            except OSError as error:
+                raise TransientError(f"{name}: cannot be kept: {error.strerror}") from error
         return digest.hexdigest()
 
     # ------------------------------------------------------------- requests
@@ -285,10 +296,10 @@ class ReportApi:
         except requests.exceptions.InvalidSchema as error:
             allowed = " or ".join(session.adapters)
             raise TerminalError(f"{_shown(url)}: only {allowed} is fetched") from error
-        except requests.exceptions.InvalidHeader as error:
-            # Ours are checked with the settings, so it is the Retry-After of a busy service.
-            raise TransientError(f"{_shown(url)}: busy, for a time not understood") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            if isinstance(error, requests.exceptions.InvalidHeader) or type(error) is ValueError:
+                # Our own are checked with the settings: it is the Retry-After of a busy service.
+                raise TransientError(f"{_shown(url)}: busy, for a time not understood") from error
             raise _explained(error, _shown(url)) from error
 
     # -------------------------------------------------------------- answers
@@ -300,7 +311,7 @@ class ReportApi:
         if isinstance(addresses, dict):
             for name in names:
                 if isinstance(address := addresses.get(name), str):
-                    if _host(address) is None:
+                    if _host(address) is None or not address.isprintable():
                         raise TerminalError(
                             f"s3_path: {name} is no address: {self._quoted(address)}"
                         )
@@ -324,6 +335,7 @@ class ReportApi:
     def _quoted(self, words: object) -> str:
         """The service's own words as messages show them: one short line, and never the key."""
         text = " ".join(str(words).replace(self._settings.api_key, "***").split())
+        text = text.encode("utf-8", "backslashreplace").decode()  # half a character
         return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
@@ -437,7 +449,8 @@ def _shown(url: str) -> str:
 
 def _text(values: dict[str, Any], name: str, call: str) -> str:
     value = values.get(name)
-    if not isinstance(value, str) or not value:
+    # What cannot be printed is in no address and in no table.
+    if not isinstance(value, str) or not value or not value.isprintable():
         raise TerminalError(f"{call}: the answer has no {name}")
     return value
 

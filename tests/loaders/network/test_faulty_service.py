@@ -108,6 +108,10 @@ def file(api: ReportApi, at: At, target: Path) -> bytes:
     return target.read_bytes()
 
 
+def file_on_a_full_disk(api: ReportApi, at: At, target: Path) -> str:
+    return api.download(f"{at.storage}/orders.csv", Path("/dev/full"))
+
+
 def file_of_no_host(api: ReportApi, at: At, target: Path) -> str:
     return api.download("http://a..b/orders.csv", target)
 
@@ -231,6 +235,10 @@ CASES = [
         limits=replace(LIMITS, retry_after_seconds=1),
     ),
     Case("429 for no known time", report, TRANSIENT, [busy(429, "soon")], "time not understood"),
+    Case("429 until a year no calendar has", report, TRANSIENT,
+         [busy(429, "Sun, 06 Nov 99999 08:49:37 GMT")], "time not understood"),
+    Case("429 for more digits than are read", report, TRANSIENT, [busy(429, "9" * 5000)],
+         "time not understood"),
     Case("refused", report, TRANSIENT, says="no connection (", requests=0, server="closed"),
     Case("DNS", report, TRANSIENT, says="cannot be resolved", requests=0, server="nameless"),
     Case("connect timeout", report, TRANSIENT, says="no connection in time", requests=0,
@@ -280,6 +288,10 @@ CASES = [
     # The answer does not say what it should.
     Case("no task_id", generate, TERMINAL, [answer({"status": "ok"})], "has no task_id"),
     Case("task_id a number", generate, TERMINAL, [answer({"task_id": 7})], "has no task_id"),
+    Case("task_id of half a character", generate, TERMINAL, [answer({"task_id": "\ud800"})],
+         "has no task_id"),
+    Case("report_id with NUL", report, TERMINAL, report_with(report_id="a\0b"),
+         "has no report_id"),
     Case("no data", report, TERMINAL, [answer({"status": "SUCCESS"})], "has no data"),
     Case("no report_id", report, TERMINAL, report_with(report_id=None), "has no report_id"),
     Case("no start_day", report, TERMINAL, report_with(start_day=""), "has no start_day"),
@@ -296,9 +308,16 @@ CASES = [
          report_with(s3_path={"user_order_log": "http://[::1/a.csv"}), "is no address"),
     Case("address on this machine's disk", report, TERMINAL,
          report_with(s3_path={"user_order_log": "file:///etc/hostname"}), "is no address"),
+    Case("address of half a character", report, TERMINAL,
+         report_with(s3_path={"user_order_log": "https://storage/\ud800.csv"}),
+         r"is no address: https://storage/\ud800.csv"),
     Case("not ready yet", report, FINE, [RUNNING], gives=lambda at: None),
     Case("never SUCCESS", wait_in_vain, TRANSIENT, [RUNNING],
          f"report task {TASK} was not ready after 2 s", 2),
+    Case("never an answer", wait_in_vain, TRANSIENT, [busy(503)],
+         f"report task {TASK} was not ready after 2 s: ", 6),
+    Case("cut off while it is waited for, then fine", wait, RETRIED,
+         after(answer('{"task', headers=SHORT)), requests=2),
     Case("no status, then SUCCESS", wait, FINE, after(answer({"task_id": TASK})), requests=2),
     Case("FAILED", report, TERMINAL, [answer({"status": "FAILED", "debug_info": f"key {KEY}"})],
          f"report task {TASK} ended with status FAILED: key ***"),
@@ -371,6 +390,9 @@ CASES = [
          "redirected more than 3 times", 4),
     Case("file of a host that cannot be", file_of_no_host, TERMINAL, says="cannot be fetched",
          requests=0),
+    Case("file on a full disk", file_on_a_full_disk, TRANSIENT,
+         says="cannot be kept: No space left", requests=0, storage=[answer(CSV)],
+         storage_requests=1),
     Case("file without TLS although the API has it", file, TERMINAL, [answer(CSV)],
          "only https:// is fetched", 0, server="trusted TLS"),
     # Down to the warehouse.
@@ -387,7 +409,7 @@ CASES = [
 
 def test_the_table_is_whole() -> None:
     names = [case.name for case in CASES]
-    assert len(set(names)) == len(names) >= 30
+    assert len(set(names)) == len(names) >= 100
     assert {case.outcome for case in CASES} == {FINE, RETRIED, TRANSIENT, TERMINAL}
 
 
