@@ -96,7 +96,7 @@ def connect() -> Connection:
 
 def warehouse_clock() -> datetime:
     """Return the warehouse's own time: the clocks of several workers need not agree."""
-    with _transaction() as cursor:
+    with _explained(), _transaction() as cursor:
         cursor.execute("select clock_timestamp()")
         return _row(cursor)[0]  # type: ignore[no-any-return]
 
@@ -243,10 +243,12 @@ def _explained() -> Iterator[None]:
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise TransientError(f"the warehouse went away: {error}".strip()) from error
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        what = error.diag.message_primary
         raise TerminalError(
-            f"the warehouse is not prepared (alembic upgrade head): {what}"
+            f"the warehouse is not prepared (make warehouse): {error.diag.message_primary}"
         ) from error
+    except psycopg2.Error as error:
+        # Without the details, which may quote a row.
+        raise TerminalError(f"the warehouse refused: {error.diag.message_primary}") from error
 
 
 def _copy(cursor: Cursor, file: Iterable[JudgedLine]) -> None:
@@ -396,7 +398,9 @@ def _refusal(
     *,
     allow_empty: bool,
 ) -> str | None:
-    if counts.rejected > max_rejected_share * counts.received:
+    # A rejected line may be of a day that is left alone: nobody can tell.
+    lines = counts.received + counts.superseded
+    if counts.rejected > max_rejected_share * lines:
         cursor.execute(
             """
             select line_number, verdict from judged
@@ -405,7 +409,7 @@ def _refusal(
         )
         line_number, reason = _row(cursor)
         return (
-            f"{counts.rejected} of {counts.received} lines rejected, more than"
+            f"{counts.rejected} of {lines} lines rejected, more than"
             f" {100 * max_rejected_share:g}% (MAX_REJECTED_SHARE); the first is line {line_number}"
             f" ({reason})"
         )

@@ -9,7 +9,7 @@ import pytest
 from support import Deliver, Warehouse, order
 
 from loaders import staging
-from loaders.errors import DeliveryRefused, TransientError
+from loaders.errors import DeliveryRefused, TerminalError, TransientError
 
 UNIQ_IDS = "select array_agg(uniq_id::text order by date_time, uniq_id) from staging.user_order_log"
 LEDGER = (
@@ -130,6 +130,20 @@ def test_too_many_rejected_lines_refuse_the_delivery_and_keep_what_was_there(
     assert "line 18" not in warehouse.value(UNIQ_IDS)
 
 
+def test_the_share_of_rejected_lines_is_that_of_all_lines(
+    warehouse: Warehouse, deliver: Deliver
+) -> None:
+    held, new = "2024-02-25", "2024-02-24"
+    deliver(held, [order("increment", held)])
+    good = [order(f"line {number}", held) for number in range(38)]
+    deliver(new, [order("new", new), *good, order("bad", held, quantity=0)], held)
+    assert warehouse.value(UNIQ_IDS) == ["new", "increment"]
+    assert warehouse.query(LEDGER)[-1] == ("history", "accepted", 2, 1, 0, 1, 38)
+    bad = [order(f"bad {number}", held, quantity=0) for number in range(3)]
+    with pytest.raises(DeliveryRefused, match="3 of 42 lines rejected"):
+        deliver(new, [order("new", new), *good, *bad], held)
+
+
 def test_a_dry_run_tells_everything_and_changes_nothing(
     warehouse: Warehouse, deliver: Deliver
 ) -> None:
@@ -233,6 +247,29 @@ def test_a_warehouse_out_of_reach_is_a_transient_fault(
     monkeypatch.setenv("PGPORT", "1")
     with pytest.raises(TransientError, match="the warehouse cannot be reached"):
         staging.warehouse_clock()
+
+
+def test_a_warehouse_lost_before_the_first_question_is_a_transient_fault(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = staging.connect()
+    connection.close()
+    monkeypatch.setattr(staging, "connect", lambda: connection)
+    with pytest.raises(TransientError, match="the warehouse went away"):
+        staging.warehouse_clock()
+
+
+def test_what_the_warehouse_refuses_is_said_in_a_sentence(
+    warehouse: Warehouse, deliver: Deliver
+) -> None:
+    warehouse.query("create unique index on staging.user_order_log (customer_id)")
+    with pytest.raises(TerminalError) as error:
+        deliver("2024-02-25", [order("a", "2024-02-25"), order("b", "2024-02-25")])
+    assert str(error.value) == (
+        "the warehouse refused: duplicate key value violates unique constraint"
+        ' "user_order_log_customer_id_idx"'
+    )
+    assert warehouse.query(LEDGER) == []
 
 
 def test_a_warehouse_lost_in_the_middle_keeps_what_it_had(
