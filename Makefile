@@ -42,10 +42,10 @@ prove: $(READY) ## run the last days again, build the marts afresh, compare row 
 	@$(LOCAL) prove
 
 upgrade: $(READY) ## take over a warehouse of the old pipeline: make upgrade ARGS=--plan
-	@eval "$$($(LOCAL) env)" && $(BIN)/python -m loaders upgrade $$ARGS
+	@settings=$$($(LOCAL) env) && eval "$$settings" && $(BIN)/python -m loaders upgrade $$ARGS
 
 roles: $(READY) ## make the accounts loader, transformer and reader, or update their rights
-	@eval "$$($(LOCAL) env)" && psql -X -q -v ON_ERROR_STOP=1 -c 'call staging.create_roles()'
+	@settings=$$($(LOCAL) env) && eval "$$settings" && psql -X -q -v ON_ERROR_STOP=1 -c 'call staging.create_roles()'
 
 test: $(READY) ## run the tests: make test ARGS='-k refund'
 	@$(LOCAL) test
