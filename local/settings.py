@@ -27,6 +27,8 @@ INCREMENT_DAYS = 7
 _STAND_IN_TODAY = "2024-03-03"
 
 _WAREHOUSE_VARIABLES = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE")
+# PGSSLMODE, PGSERVICE, PGOPTIONS...; and dbt's own account.
+_ABOUT_A_SERVER = ("PG", "DBT_USER", "DBT_ENV_SECRET_PGPASSWORD")
 
 # Of another Python, Airflow or dbt project in the same shell.
 _FOREIGN = (
@@ -177,8 +179,8 @@ class Settings:
         """The whole environment of a program: the caller's, cleaned, with ours on top."""
         env = {name: value for name, value in self.caller.items() if name not in _FOREIGN}
         if self.warehouse_is_embedded:
-            # PGSSLMODE, PGSERVICE, PGOPTIONS...: meant for some other server.
-            env = {name: value for name, value in env.items() if not name.startswith("PG")}
+            # What is set is meant for some other one.
+            env = {name: v for name, v in env.items() if not name.startswith(_ABOUT_A_SERVER)}
         if self.report_api_is_stand_in:
             env = {name: v for name, v in env.items() if not name.startswith("REPORT_API_")}
         # A proxy cannot reach this machine's own addresses.

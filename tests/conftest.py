@@ -13,16 +13,15 @@ from support import DATABASE, ROOT, Dbt, Deliver, Warehouse, database, deliverer
 
 from local.postgres import EmbeddedPostgres
 
-os.environ["DBT_PROJECT_DIR"] = str(ROOT / "dbt_project")
-os.environ["DBT_PROFILES_DIR"] = str(ROOT)
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-
 
 def pytest_configure(config: pytest.Config) -> None:
     # Settings of the person who runs the tests are not the tests' settings.
     for name in list(os.environ):
-        if name.startswith(("PG", "REPORT_", "MAX_REJECTED", "MART_LOCK")):
+        if name.startswith(("PG", "DBT_", "REPORT_", "MAX_REJECTED", "MART_LOCK")):
             del os.environ[name]
+    os.environ["DBT_PROJECT_DIR"] = str(ROOT / "dbt_project")
+    os.environ["DBT_PROFILES_DIR"] = str(ROOT)
+    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 
 @pytest.fixture(scope="session")

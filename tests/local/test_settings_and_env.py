@@ -89,10 +89,17 @@ def test_half_a_server_is_refused_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_settings_for_some_other_server_do_not_reach_the_embedded_one(tmp_path: Path) -> None:
-    env = Settings({"PGSSLMODE": "require", "PGSERVICE": "work"}, state=tmp_path).for_programs()
+    elsewhere = {
+        "PGSSLMODE": "require", "PGSERVICE": "work",
+        "DBT_USER": "transformer", "DBT_ENV_SECRET_PGPASSWORD": "secret",
+    }  # fmt: skip
+    env = Settings(elsewhere, state=tmp_path).for_programs()
     assert {name for name in env if name.startswith("PG")} == {
         "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE",
     }  # fmt: skip
+    assert not {"DBT_USER", "DBT_ENV_SECRET_PGPASSWORD"} & set(env)
+    there = Settings({**elsewhere, "PGHOST": "db", "PGUSER": "me", "PGDATABASE": "shop"})
+    assert elsewhere.items() <= there.for_programs().items()
 
 
 def test_a_real_report_service_is_used_with_the_real_day(tmp_path: Path) -> None:
