@@ -32,10 +32,14 @@ def test_every_command_of_the_loader_exists() -> None:
         assert ended.value.code == 0, f"{name} in {where}"
 
 
-def test_every_link_leads_to_a_file() -> None:
+def test_every_link_leads_to_a_file_and_a_heading() -> None:
     for path in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+        for file, heading in re.findall(r"\]\(([^)#:]*)#?([^)]*)\)", path.read_text()):
+            target = path.parent / file if file else path
+            assert target.exists(), f"{path.name}: {file}"
+            headings = re.findall(r"^#+ (.*)", target.read_text(), re.M) if heading else []
+            anchors = [re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings]
+            assert not heading or heading in anchors, f"{path.name}: {file}#{heading}"
 
 
 def test_the_documents_name_no_path_of_one_machine() -> None:

@@ -18,8 +18,9 @@ MODELS = {"d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer
 
 DESCRIBE = """
 import json, sys
-from airflow.dag_processing.dagbag import DagBag
-bag = DagBag(sys.argv[1])
+from pathlib import Path
+from airflow.dag_processing.dagbag import BundleDagBag
+bag = BundleDagBag(sys.argv[1], bundle_path=Path(sys.argv[1]))
 print("<<<" + json.dumps({
     "errors": bag.import_errors,
     "dags": {
@@ -47,7 +48,8 @@ def bag(dbt_parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             "HOME": str(home),
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
-            "PYTHONPATH": f"{ROOT}:{DAGS}",
+            # As docs/deploying.md has it.
+            "PYTHONPATH": str(ROOT),
         },
         text=True,
         capture_output=True,
