@@ -167,6 +167,8 @@ def env(stack: Stack) -> int:
         print(f"export {name}={shlex.quote(value)}")
     if settings.warehouse_is_embedded and not settings.postgres.is_running():
         print("The warehouse is not running yet: make warehouse", file=sys.stderr)
+    if settings.warehouse_is_embedded and "PGSSLMODE" in settings.caller:
+        print("PGSSLMODE is set, but this server has no TLS: unset PGSSLMODE", file=sys.stderr)
     return 0
 
 

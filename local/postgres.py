@@ -35,6 +35,9 @@ from local.ports import HOST, free_port, is_free
 USER = "warehouse"
 DATABASE = "warehouse"
 
+# How secrets made here begin, so that they are known as such after they were deleted, too.
+LOCAL_SECRET = "local-"
+
 _SUPERUSER = "postgres"
 _START_SECONDS = 60  # recovery after a crash may have to replay a large load
 _STOP_SECONDS = 60
@@ -65,7 +68,9 @@ def connect(env: Mapping[str, str]) -> "psycopg2.extensions.connection":
     """Connect with the given libpq variables, whatever the process's own environment says."""
     names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password",
              "PGDATABASE": "dbname", "PGSSLMODE": "sslmode"}  # fmt: skip
-    arguments: dict[str, Any] = {names[key]: value for key, value in env.items() if key in names}
+    # A PGSSLMODE of the process's own is meant for some other server.
+    arguments: dict[str, Any] = {"sslmode": "prefer"}
+    arguments |= {names[key]: value for key, value in env.items() if key in names}
     connection: psycopg2.extensions.connection = psycopg2.connect(**arguments, connect_timeout=10)
     return connection
 
@@ -98,12 +103,17 @@ class EmbeddedPostgres:
     # ------------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Start the server, creating it first if need be. Does nothing when it is running.
+        """Start the server unless it runs, creating it first if need be.
 
         Raises PostgresError with a sentence and the end of the server's log.
         """
-        if self.is_running():
-            return
+        if not self.is_running():
+            self._start()
+        # Also if it runs: whoever started it may have been interrupted before this.
+        self._ensure_role()
+        self.create_database(DATABASE)
+
+    def _start(self) -> None:
         self._create_if_missing()
         self._forget_recycled_pid()
         deadline = time.monotonic() + _START_SECONDS
@@ -127,8 +137,6 @@ class EmbeddedPostgres:
                     f"PostgreSQL did not start in {self.data_dir}: {done.stderr.strip()}\n{said}"
                 )
             time.sleep(0.5)
-        self._ensure_role()
-        self.create_database(DATABASE)
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server and wait for its end; `mode` is pg_ctl's: smart, fast or immediate."""
@@ -149,7 +157,7 @@ class EmbeddedPostgres:
         for victim in (pid, *children):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-        while any(_cwd(victim) == self.cluster for victim in (pid, *children)):
+        while any(self._cwd(victim) == self.cluster for victim in (pid, *children)):
             time.sleep(0.02)
 
     def is_running(self) -> bool:
@@ -161,7 +169,7 @@ class EmbeddedPostgres:
         if pid is None:
             return None
         # A postmaster works inside its cluster; whoever else got its number does not.
-        return pid if _cwd(pid) == self.cluster else None
+        return pid if self._cwd(pid) == self.cluster else None
 
     def __enter__(self) -> Self:
         self.start()
@@ -291,7 +299,7 @@ class EmbeddedPostgres:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             self._save(
                 port=free_port(),
-                password=secrets.token_urlsafe(24),
+                password=LOCAL_SECRET + secrets.token_urlsafe(24),
                 superuser_password=secrets.token_urlsafe(24),
             )
         settings: dict[str, str] = json.loads(self._settings_file.read_text())
@@ -325,6 +333,18 @@ class EmbeddedPostgres:
         try:
             return int((self.cluster / "postmaster.pid").read_text().split("\n")[0])
         except (FileNotFoundError, PermissionError, ValueError):
+            return None
+
+    def _cwd(self, pid: int) -> Path | None:
+        """The folder a process works in; None if there is no such process of this account."""
+        link = Path(f"/proc/{pid}/cwd")
+        try:
+            return link.readlink()
+        except PermissionError:
+            # Root in a container may not look at another account's process; that account may.
+            done = self._launch().run(["readlink", link], cwd=self.data_dir)
+            return Path(done.stdout.removesuffix("\n")) if done.returncode == 0 else None
+        except OSError:
             return None
 
     def _forget_recycled_pid(self) -> None:
@@ -438,13 +458,6 @@ def _name(uid: int | None) -> str:
         return pwd.getpwuid(uid or 0).pw_name
     except KeyError:
         return str(uid)
-
-
-def _cwd(pid: int) -> Path | None:
-    try:
-        return Path(f"/proc/{pid}/cwd").readlink()
-    except OSError:
-        return None
 
 
 def _children(pid: int) -> list[int]:

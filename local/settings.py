@@ -2,7 +2,7 @@
 
 The caller's environment decides two things: with PGHOST set the warehouse is that server, with
 REPORT_API_URL set reports come from that service. Without them both are local. What `make env`
-printed does not count as such a decision: it is recognised by its generated secrets.
+printed does not count as such a decision: it is recognised by how generated secrets begin.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from local.ports import HOST, free_port
-from local.postgres import EmbeddedPostgres
+from local.postgres import LOCAL_SECRET, EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
@@ -65,9 +65,7 @@ class Settings:
 
     @property
     def warehouse_is_embedded(self) -> bool:
-        return not self.caller.get("PGHOST") or (
-            self.caller.get("PGPASSWORD") == self.postgres.password
-        )
+        return not self.caller.get("PGHOST") or self._is_local("PGPASSWORD")
 
     @property
     def warehouse(self) -> dict[str, str]:
@@ -83,8 +81,11 @@ class Settings:
 
     @property
     def report_api_is_stand_in(self) -> bool:
-        url = self.caller.get("REPORT_API_URL")
-        return not url or self.caller.get("REPORT_API_KEY") == self.kept("report_api_key")
+        return not self.caller.get("REPORT_API_URL") or self._is_local("REPORT_API_KEY")
+
+    def _is_local(self, secret: str) -> bool:
+        """Whether the caller has it from `make env`, be it of another day or checkout."""
+        return self.caller.get(secret, "").startswith(LOCAL_SECRET)
 
     @property
     def report_api(self) -> dict[str, str]:
@@ -92,7 +93,7 @@ class Settings:
             url = f"http://{HOST}:{self.port('report_api')}"
             return {
                 "REPORT_API_URL": url,
-                "REPORT_API_KEY": self.kept("report_api_key"),
+                "REPORT_API_KEY": self._report_api_key,
                 "REPORT_API_NICKNAME": "local",
                 "REPORT_API_COHORT": "1",
                 "REPORT_STORAGE_URL": url,
@@ -137,6 +138,10 @@ class Settings:
     def kept(self, name: str, size: int = 32) -> str:
         """A secret of `size` random bytes, generated at its first use, kept with mode 0600."""
         return self._keep(name, lambda: secrets.token_urlsafe(size))
+
+    @property
+    def _report_api_key(self) -> str:
+        return self._keep("report_api_key", lambda: LOCAL_SECRET + secrets.token_urlsafe(32))
 
     def port(self, name: str) -> int:
         """A port that was free at its first use."""

@@ -71,6 +71,8 @@ class Stack:
         """Stop what a killed `run` has left, and what a killed command could not record."""
         left = [record.name for record in self.processes.records() if record.owner == RUN]
         left += self.processes.strays()
+        if self._unrecorded_postgres():
+            left.append(_POSTGRES)
         if left:
             say(f"Stopping what an interrupted command has left: {', '.join(left)}")
             self._stop(left)
@@ -83,10 +85,11 @@ class Stack:
         postgres = self.settings.postgres
         fresh = not postgres.is_running()
         if fresh:
-            postgres.start()
             self._note(_POSTGRES, owner)
+        postgres.start()
         pid = postgres.pid()
-        assert pid is not None
+        if pid is None:
+            raise StackError(f"PostgreSQL ended as soon as it had started: see {postgres.log}")
         if fresh or owner == USER:
             self.processes.adopt(_POSTGRES, pid, owner=owner)
         return fresh
@@ -187,10 +190,14 @@ class Stack:
     def stop_everything(self) -> list[str]:
         """Stop every part started here by any command; return their names."""
         names = [record.name for record in self.processes.records()] + self.processes.strays()
-        if self.settings.postgres.is_running() and _POSTGRES not in names:
+        if self._unrecorded_postgres():
             names.append(_POSTGRES)
         self._stop(names)
         return names
+
+    def _unrecorded_postgres(self) -> bool:
+        names = [record.name for record in self.processes.records()]
+        return _POSTGRES not in names and self.settings.postgres.is_running()
 
     def _stop(self, names: Sequence[str]) -> None:
         # The database last: the others report their end to it.

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -169,6 +170,33 @@ def test_passwords_are_in_one_private_file_and_in_no_other(postgres: EmbeddedPos
     assert len(readable) > 3
     for file in [*readable, *postgres.data_dir.glob("*.new")]:
         assert not any(secret in file.read_text() for secret in secrets), file
+
+
+# What containers leave to root unless told otherwise.
+CONTAINER = (
+    "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,"
+    "+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap"
+)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take capabilities away")
+def test_root_of_a_container_recognises_its_server(tmp_path: Path) -> None:
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        pytest.skip("no setpriv here")
+    code = (
+        "from pathlib import Path; from local.postgres import *\n"
+        f"postgres = EmbeddedPostgres(Path({str(tmp_path)!r}) / 'server', fsync=False)\n"
+        "postgres.start(); print(postgres.is_running()); postgres.start(); print(postgres.pid())\n"
+        "postgres.stop(); print(postgres.is_running())"
+    )
+    done = subprocess.run(
+        [setpriv, f"--bounding-set={CONTAINER}", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.fullmatch(r"True\n\d+\nFalse\n", done.stdout), done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may take capabilities away")

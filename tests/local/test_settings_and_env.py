@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local.ports import HOST
-from local.postgres import EmbeddedPostgres
+from local.postgres import EmbeddedPostgres, connect
 from local.settings import ROOT, Settings, SettingsError
 from local.stack import Stack, StackError
 
@@ -62,6 +62,10 @@ def test_what_env_printed_is_not_taken_for_a_server_of_the_callers(tmp_path: Pat
     # Even when the port has changed since.
     again = Settings({**settings.for_shell(), "PGPORT": "1"}, state=tmp_path)
     assert again.warehouse["PGPORT"] == settings.warehouse["PGPORT"]
+    # Nor where all of it was removed and made anew.
+    anew = Settings(settings.for_shell(), state=tmp_path / "another")
+    assert anew.warehouse_is_embedded and anew.report_api_is_stand_in
+    assert anew.warehouse["PGPASSWORD"] != settings.warehouse["PGPASSWORD"]
 
 
 def test_a_server_of_the_callers_is_passed_through_unchanged(tmp_path: Path) -> None:
@@ -163,6 +167,46 @@ def test_down_stops_what_runs_and_says_what(tmp_path: Path) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, port))
     assert local(tmp_path, "down").stdout.endswith("Nothing was running\n")
+
+
+def test_what_was_interrupted_before_its_record_is_mended_or_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    stack = Stack(Settings({}, state=tmp_path))
+    postgres = stack.settings.postgres
+    try:
+        for owner in ("run", "user"):
+            with monkeypatch.context() as patch:
+                patch.setattr(EmbeddedPostgres, "_ensure_role", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    stack.start_warehouse(owner)
+            assert postgres.is_running()
+            if owner == "run":
+                # As its `finally` does.
+                stack.stop_started()
+                assert not postgres.is_running()
+        postgres.start()
+        with contextlib.closing(connect(postgres.env())):
+            pass
+        # Who began it is not known: the next job stops it before it begins.
+        Stack(stack.settings).clear_leftovers()
+        assert not postgres.is_running()
+    finally:
+        stack.stop_everything()
+
+
+def test_a_tls_mode_for_some_other_server_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    with EmbeddedPostgres(tmp_path / "postgres", fsync=False) as postgres:
+        with contextlib.closing(connect(postgres.env())):
+            pass
+        printed = local(tmp_path, "env", PGSSLMODE="verify-full")
+        assert "unset PGSSLMODE" in printed.stderr
 
 
 def test_a_stand_in_for_another_day_replaces_the_running_one(tmp_path: Path) -> None:
