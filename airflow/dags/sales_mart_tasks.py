@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 DEFAULT_ARGS = {
     "retries": 3,
+    # Soon, for runs that met; and minutes later, for a service or a warehouse that was away.
     "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": True,
+    "retry_exponential_backoff": 5,
     "execution_timeout": timedelta(hours=1),
 }
 

@@ -28,7 +28,10 @@ print("<<<" + json.dumps({
             "file": dag.fileloc,
             "catchup": dag.catchup,
             "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
-            "retries": sorted({task.retries for task in dag.tasks}),
+            "retries": sorted({
+                (task.retries, task.retry_delay.total_seconds(), task.retry_exponential_backoff)
+                for task in dag.tasks
+            }),
             "modes": {t.task_id: t.mode for t in dag.tasks if hasattr(t, "poke_interval")},
         }
         for dag in bag.dags.values()
@@ -99,7 +102,8 @@ def test_waiting_for_the_report_frees_the_worker(bag: dict[str, Any]) -> None:
     for dag in bag["dags"].values():
         assert dag["modes"] == {"get_report": "reschedule"}
         assert not dag["catchup"]
-        assert dag["retries"] == [3]
+        # After 10, 50 and 250 s; a factor of 1 would be none.
+        assert dag["retries"] == [[3, 10, 5]]
 
 
 def test_the_dags_are_wiring_and_nothing_shadows_airflow() -> None:
