@@ -74,12 +74,16 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class JudgedLine:
-    """A data line of the file: accepted by the rules of a single line, or the reason why not."""
+    """A data line of the file: accepted by the rules of a single line, or the reason why not.
+
+    `day` is that of the line, also of a rejected one if that much could be read.
+    """
 
     line_number: int
     raw_line: str
     order: OrderLine | None
     reason: str | None
+    day: date | None
 
 
 class LineRules:
@@ -99,23 +103,27 @@ class LineRules:
         self._column_count = len(columns)
         self.unknown_columns = [name for name in columns if name not in KNOWN_COLUMNS]
         self._positions = [columns.index(name) for name in REQUIRED_COLUMNS]
+        self._date_time_position = columns.index("date_time")
         self._status_position = columns.index("status") if "status" in columns else None
 
     def judge(self, line_number: int, text: str) -> JudgedLine:
         """Return the order line that `text` holds, or the reason why it cannot be accepted."""
+        order = reason = day = None
         try:
-            order, reason = self._judge(text), None
+            fields = _fields(text)
+            if len(fields) != self._column_count:
+                raise _Rejected("column_count")
+            moment = self._moment(fields[self._date_time_position])
+            day = moment.date()
+            order = self._order(fields, moment)
         except _Rejected as rejected:
-            order, reason = None, str(rejected)
-        return JudgedLine(line_number, _printable(text), order, reason)
+            reason = str(rejected)
+        return JudgedLine(line_number, _printable(text), order, reason, day)
 
-    def _judge(self, text: str) -> OrderLine:
-        fields = _fields(text)
-        if len(fields) != self._column_count:
-            raise _Rejected("column_count")
+    def _order(self, fields: Sequence[str], moment: datetime) -> OrderLine:
         (
             uniq_id,
-            date_time,
+            _,
             city_id,
             city_name,
             customer_id,
@@ -129,7 +137,7 @@ class LineRules:
         status = "" if self._status_position is None else fields[self._status_position]
         return OrderLine(
             _uniq_id(uniq_id),
-            self._moment(date_time),
+            moment,
             _integer(city_id, "city_id"),
             _name(city_name, "city_name"),
             _integer(customer_id, "customer_id"),

@@ -256,12 +256,13 @@ def _copy(cursor: Cursor, file: Iterable[JudgedLine]) -> None:
     cursor.execute(
         """
         create temporary table incoming on commit drop as
-        select 0::bigint as line_number, ''::text as raw_line, ''::text as reason, orders.*
+        select 0::bigint as line_number, ''::text as raw_line, ''::text as reason,
+            null::date as day, orders.*
         from staging.user_order_log as orders
         with no data
         """
     )
-    columns = ", ".join(("line_number", "raw_line", "reason", *ORDER_COLUMNS))
+    columns = ", ".join(("line_number", "raw_line", "reason", "day", *ORDER_COLUMNS))
     cursor.copy_expert(
         f"copy incoming ({columns}) from stdin with (format csv)",
         io.BufferedReader(_CsvStream(file)),
@@ -283,7 +284,7 @@ class _CsvStream(io.RawIOBase):
         writer = csv.writer(buffer, lineterminator="\n")
         for line in lines:
             order = astuple(line.order) if line.order else cls._NO_ORDER
-            writer.writerow((line.line_number, line.raw_line, line.reason, *order))
+            writer.writerow((line.line_number, line.raw_line, line.reason, line.day, *order))
             if buffer.tell() > io.DEFAULT_BUFFER_SIZE:
                 yield buffer.getvalue().encode()
                 buffer.seek(0)
@@ -347,8 +348,8 @@ def _judge_repetitions(cursor: Cursor, days: list[date]) -> None:
         select
             line_number, raw_line, {columns},
             case
+                when day is not null and day != all(%(days)s::date[]) then 'superseded'
                 when reason is not null then reason
-                when not day = any(%(days)s::date[]) then 'superseded'
                 when line_number = first_line then 'loaded'
                 when content = first_content then 'repeated'
                 else 'conflict'
@@ -358,7 +359,7 @@ def _judge_repetitions(cursor: Cursor, days: list[date]) -> None:
                 first_value(line_number) over same_key as first_line,
                 first_value(content) over same_key as first_content
             from (
-                select *, cast(date_time as date) as day, cast(row({columns}) as text) as content
+                select *, cast(row({columns}) as text) as content
                 from incoming
             ) as contents
             window same_key as (partition by reason is null, day, uniq_id order by line_number)
@@ -398,9 +399,7 @@ def _refusal(
     *,
     allow_empty: bool,
 ) -> str | None:
-    # A rejected line may be of a day that is left alone: nobody can tell.
-    lines = counts.received + counts.superseded
-    if counts.rejected > max_rejected_share * lines:
+    if counts.rejected > max_rejected_share * counts.received:
         cursor.execute(
             """
             select line_number, verdict from judged
@@ -409,7 +408,7 @@ def _refusal(
         )
         line_number, reason = _row(cursor)
         return (
-            f"{counts.rejected} of {lines} lines rejected, more than"
+            f"{counts.rejected} of {counts.received} lines rejected, more than"
             f" {100 * max_rejected_share:g}% (MAX_REJECTED_SHARE); the first is line {line_number}"
             f" ({reason})"
         )
@@ -548,8 +547,8 @@ def _judge_beside_staging(cursor: Cursor, days: list[date]) -> None:
     columns = ", ".join(ORDER_COLUMNS)
     cursor.execute(
         f"""
-        insert into incoming (line_number, raw_line, {columns})
-        select 0, '', {columns} from staging.user_order_log
+        insert into incoming (line_number, raw_line, day, {columns})
+        select 0, '', cast(date_time as date), {columns} from staging.user_order_log
         where cast(date_time as date) = any(%s::date[])
         """,  # noqa: S608
         (days,),

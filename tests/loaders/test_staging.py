@@ -130,18 +130,21 @@ def test_too_many_rejected_lines_refuse_the_delivery_and_keep_what_was_there(
     assert "line 18" not in warehouse.value(UNIQ_IDS)
 
 
-def test_the_share_of_rejected_lines_is_that_of_all_lines(
+def test_bad_lines_count_where_their_day_is_loaded_and_nowhere_else(
     warehouse: Warehouse, deliver: Deliver
 ) -> None:
     held, new = "2024-02-25", "2024-02-24"
     deliver(held, [order("increment", held)])
-    good = [order(f"line {number}", held) for number in range(38)]
-    deliver(new, [order("new", new), *good, order("bad", held, quantity=0)], held)
+    many = [order(f"line {number}", held) for number in range(38)]
+    deliver(new, [order("new", new), *many, order("bad", held, quantity=0)], held)
     assert warehouse.value(UNIQ_IDS) == ["new", "increment"]
-    assert warehouse.query(LEDGER)[-1] == ("history", "accepted", 2, 1, 0, 1, 38)
-    bad = [order(f"bad {number}", held, quantity=0) for number in range(3)]
-    with pytest.raises(DeliveryRefused, match="3 of 42 lines rejected"):
-        deliver(new, [order("new", new), *good, *bad], held)
+    assert warehouse.query(LEDGER)[-1] == ("history", "accepted", 1, 1, 0, 0, 39)
+    # The lines of held days do not make up for those of the day that would be loaded.
+    with pytest.raises(DeliveryRefused, match="1 of 2 lines rejected"):
+        deliver(new, [order("good", new), order("bad", new, quantity=0), *many], held)
+    # One whose day cannot be read counts.
+    with pytest.raises(DeliveryRefused, match="1 of 2 lines rejected"):
+        deliver(new, [order("good", new), order("bad", "2024-02-30"), *many], held)
 
 
 def test_a_dry_run_tells_everything_and_changes_nothing(

@@ -328,7 +328,7 @@ CASES: tuple[Case, ...] = (
     # The structure of a line.
     line("too few fields", text("case").removesuffix(",shipped"), REJECTED, "line 2: column_count"),
     line("too many fields", text("case") + ",", REJECTED, "line 2: column_count"),
-    line("commas only", "," * (len(COLUMNS) - 1), REJECTED, "line 2: uniq_id"),
+    line("commas only", "," * (len(COLUMNS) - 1), REJECTED, "line 2: date_time"),
     line("end-of-file character", b"\x1a", REJECTED, "line 2: column_count"),
     line("end-of-data mark of COPY", rb"\.", REJECTED, "line 2: column_count"),
     line("NUL", text("case", item_name="a\0b"), REJECTED, "line 2: nul_byte"),

@@ -107,7 +107,7 @@ def test_list_says_what_has_been_mended_by_a_later_delivery(deliver: Deliver, ru
     deliver(DAY, plain())
     assert again in run("list")
     # An increment that came before: no history replaces it, but another increment would.
-    assert again in refuse("2024-02-24", wrong, DAY)
+    assert again in refuse("2024-02-24", [order("a", "2024-02-30")], DAY)
     assert again not in refuse(DAY, wrong)
 
 
