@@ -149,7 +149,7 @@ def _run(stack: Stack, deadline: float) -> int:
     say(f"Ready after {time.monotonic() - began:.0f} s; Airflow: {stack.airflow.url}")
     try:
         runs = pipeline.run_history()
-        runs += pipeline.run_increments(days)
+        runs += pipeline.run_increments(days) if days else []
     except BaseException:
         # If Airflow stays up, this job's unfinished runs must not go on in it.
         with contextlib.suppress(*_EXPECTED_ERRORS), _unhurried():

@@ -253,13 +253,26 @@ class _Proof:
             )
         ]
         sentences += [
-            f"{day}: delivery {number} loaded {loaded} lines, staging holds {staged}"
-            for day, number, loaded, staged in self._rows(
-                "select day, delivery_id, loaded, (select count(*) from staging.user_order_log"
-                " where cast(date_time as date) = day)"
-                " from staging.delivery_day inner join staging.delivery using (delivery_id)"
-                " where first_day = last_day and loaded != (select count(*)"
-                " from staging.user_order_log where cast(date_time as date) = day) order by 1"
+            f"{first}{f' to {last}' if last != first else ''}: delivery {number} loaded {loaded}"
+            f" lines, staging holds {staged}"
+            for first, last, number, loaded, staged in self._rows(
+                """
+                with staged as (
+                    select cast(date_time as date) as day, count(*) as line_count
+                    from staging.user_order_log group by 1
+                ),
+                held as (
+                    select delivery_id, count(*) as day_count,
+                        coalesce(sum(line_count), 0) as line_count
+                    from staging.delivery_day left join staged using (day) group by 1
+                )
+                select first_day, last_day, delivery_id, loaded, line_count
+                from held inner join staging.delivery using (delivery_id)
+                -- Less where another delivery has replaced some of its days.
+                where line_count > loaded
+                    or line_count < loaded and day_count = last_day - first_day + 1
+                order by 1, 3
+                """
             )
         ]
         sentences += [

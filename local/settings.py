@@ -125,7 +125,10 @@ class Settings:
     @property
     def increment_days(self) -> list[date]:
         """The days before `today` whose increments the service still offers, oldest first."""
-        return [self.today - timedelta(days=back) for back in range(INCREMENT_DAYS, 0, -1)]
+        days = [self.today - timedelta(days=back) for back in range(INCREMENT_DAYS, 0, -1)]
+        if self.report_api_is_stand_in and (folder := self.recorded):
+            days = [day for day in days if any(folder.glob(f"increment_{day}__*"))]
+        return days
 
     @property
     def fingerprint(self) -> str:

@@ -27,6 +27,7 @@ from airflow_runs import (
     wait_until,
 )
 from samples import FEBRUARY_2024, SAMPLES, needs_samples
+from support import write_orders
 
 from local.airflow_api import AirflowApi, DagRun
 from local.airflow_parts import PARTS
@@ -54,6 +55,19 @@ EMPTY = """
     truncate staging.user_order_log, staging.delivery, staging.delivery_day, staging.quarantine,
         mart.f_sales, mart.f_customer_retention, mart.d_item, mart.d_city, mart.d_customer
 """
+
+
+# What PostgreSQL says to one of two runs that block each other.
+ONE_DEADLOCK = (
+    "create sequence deadlocks",
+    """
+    create function deadlock_once() returns trigger language plpgsql as $$ begin
+        if nextval('deadlocks') = 1 then raise sqlstate '40P01'; end if;
+        return null;
+    end $$
+    """,
+    "create trigger deadlock_once before delete on mart.f_sales execute function deadlock_once()",
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +153,18 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
         assert max(task.try_number for task in tasks) > 1, "the kill met nothing"
 
         # The week they share with it was built before it. At a moment: as the schedule then.
+        for statement in ONE_DEADLOCK:
+            query(stack, statement)
         moment = trigger(airflow, INCREMENT, logical_date=f"{three}T06:00:00Z")
         history = trigger(airflow, HISTORY)
         assert ended(airflow, [moment, history]) == ["success"] * 2
-        clear(airflow, runs[-1], "marts.f_sales")
-        assert ended(airflow, [runs[-1]]) == ["success"]
+        for run, task in ((plain, "upload_user_order_inc"), (runs[-1], "marts.f_sales")):
+            clear(airflow, run, task)
+        assert ended(airflow, [plain, runs[-1]]) == ["success"] * 2
     runs.append(moment)
+    models = [airflow.tasks(run.dag_id, [run.run_id]) for run in (moment, history)]
+    tries = [task.try_number for run in models for task in run if task.task_id == "marts.f_sales"]
+    assert sorted(tries) == [1, 2], "the deadlock met nothing"
 
     days = [returned(airflow, run, "print_info") for run in runs]
     assert days == [str(day) for day in (one, one, two, three, two, four)]
@@ -163,7 +183,7 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
 
 @needs_samples
 def test_the_main_job_on_real_deliveries_in_either_order(
-    stack: Stack, airflow: AirflowApi, capsys: pytest.CaptureFixture[str]
+    stack: Stack, airflow: AirflowApi, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     job = Pipeline(stack.airflow, airflow, time.monotonic() + PATIENCE_SECONDS)
     day = date(2024, 2, 25)
@@ -187,6 +207,14 @@ def test_the_main_job_on_real_deliveries_in_either_order(
         with pytest.raises(PipelineError, match=r"2024-02-26: task get_increment failed") as error:
             job.run_increments([date(2024, 2, 26)])
         assert "no increment for 2024-02-26" in str(error.value), "the end of its log"
+
+    write_orders(tmp_path / f"increment_{day}__user_order_log_inc.csv", [])
+    with service(stack, RecordedSource(tmp_path), today=date(2024, 3, 3)):
+        with pytest.raises(PipelineError, match="would empty 2024-02-25, which has order lines"):
+            job.run_increments([day])
+        meant = {"date": str(day), "allow_empty": True}
+        assert ended(airflow, [trigger(airflow, INCREMENT, conf=meant)]) == ["success"]
+        assert query(stack, "select max(date_id) from mart.f_sales") == [(20240224,)]
 
 
 def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:

@@ -121,6 +121,13 @@ def test_the_stand_in_has_a_fixed_day_and_the_week_before(tmp_path: Path) -> Non
         Settings({"TODAY": "soon"}, state=tmp_path).increment_days  # noqa: B018
 
 
+def test_of_recorded_deliveries_only_the_recorded_days_are_loaded(tmp_path: Path) -> None:
+    for day in ("2024-02-25", "2024-03-01", "2022-12-05"):
+        (tmp_path / f"increment_{day}__user_order_log_inc.csv").touch()
+    settings = Settings({"RECORDED": str(tmp_path)}, state=tmp_path)
+    assert settings.increment_days == [date(2024, 2, 25), date(2024, 3, 1)]
+
+
 def test_the_callers_other_projects_stay_outside(tmp_path: Path) -> None:
     theirs = {
         "PYTHONPATH": "/theirs",
