@@ -11,7 +11,9 @@ engine = create_engine("postgresql+psycopg2://", connect_args={"application_name
 
 with engine.begin() as connection:
     connection.execute(text("select pg_advisory_xact_lock(hashtext('migrations'))"))
-    connection.execute(text("create schema if not exists staging"))
+    # IF NOT EXISTS asks for a right on the database even if the schema exists.
+    if connection.scalar(text("select to_regnamespace('staging') is null")):
+        connection.execute(text("create schema staging"))
     context.configure(connection=connection, version_table_schema="staging")
     with context.begin_transaction():
         context.run_migrations()

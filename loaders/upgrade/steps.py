@@ -295,8 +295,19 @@ def _ledger_tables_pending(warehouse: Warehouse) -> str | None:
 
 def _ledger_tables(warehouse: Warehouse) -> None:
     from alembic import command
+    from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    command.upgrade(_migrations(), "head")
+    try:
+        command.upgrade(_migrations(), "head")
+    except DBAPIError as error:
+        # Told as any other answer of the warehouse.
+        raise (error.orig or error) from error
+    except (CommandError, SQLAlchemyError) as error:
+        raise TerminalError(
+            f"the migrations cannot be applied: {error}; what was done stays, and the next run"
+            " goes on from there"
+        ) from error
 
 
 def _ledger_pending(warehouse: Warehouse) -> str | None:

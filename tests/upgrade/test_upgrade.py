@@ -16,7 +16,7 @@ from typing import Any
 import old_pipeline
 import pytest
 from old_pipeline import DAYS, FIRST, LAST, QUERIES, orders_of, with_refunds
-from support import ROOT, Dbt, Warehouse, database, deliverer, run_command
+from support import DATABASE, ROOT, Dbt, Warehouse, database, deliverer, run_command
 
 from loaders import upgrade
 from loaders.errors import DeliveryRefused, TerminalError, TransientError
@@ -624,6 +624,37 @@ def test_another_user_s_tables_are_refused(old: Warehouse) -> None:
         old.query("grant reporting to warehouse")
         old.query("reassign owned by reporting to warehouse; drop owned by reporting")
         old.query("drop role reporting")
+
+
+def test_a_database_of_another_user_is_upgraded(old: Warehouse) -> None:
+    old.query("create role provider; grant provider to warehouse")
+    try:
+        old.query(f"alter database {DATABASE} owner to provider; revoke provider from warehouse")
+        assert not old.value("select has_database_privilege(current_database(), 'create')")
+        assert upgraded()[-1] == "done: this warehouse has the new shape"
+    finally:
+        old.query("grant provider to warehouse")
+        old.query(f"alter database {DATABASE} owner to warehouse; drop role provider")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ("create table staging.delivery (n int)", 'relation "delivery" already exists'),
+        (
+            "create table staging.alembic_version (version_num varchar(32) primary key);"
+            " insert into staging.alembic_version values ('9999')",
+            "Can't locate revision identified by '9999'",
+        ),
+    ],
+)
+def test_migrations_that_fail_are_told_in_a_sentence(
+    old: Warehouse, damage: str, sentence: str
+) -> None:
+    old.query(damage)
+    with pytest.raises(TerminalError, match=re.escape(sentence)) as failed:
+        upgraded()
+    assert "the next run goes on from there" in str(failed.value)
 
 
 def test_a_fresh_warehouse_has_nothing_to_do(warehouse: Warehouse) -> None:
