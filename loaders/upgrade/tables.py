@@ -39,6 +39,13 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "payment_amount": "numeric(10,2)",
     },
 }
+# What the upgrade adds: type, whether it is not null from the first, and the column of SALES that
+# it never is without.
+ADDED = (
+    (SALES, "refund_flag", "boolean", True, "uniq_id"),
+    (SALES, "uniq_id", "character varying", False, "refund_flag"),
+    (ORDERS, "status", "character varying", True, "refund_flag"),
+)
 # Primary or unique, and then foreign keys.
 KEYS = ((CALENDAR, "date_id"), (ITEM, "item_id"), (CITY, "city_id"), (CUSTOMER, "customer_id"))
 REFERENCES = ((SALES, "date_id"), (SALES, "item_id"), (SALES, "customer_id"))

@@ -569,6 +569,32 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
             "alter table mart.d_city rename to x; create view mart.d_city as select * from mart.x",
             "there is no table mart.d_city",
         ),
+        # Altered by hand: in none of the upgrade's own states.
+        (
+            "alter table staging.user_order_log add status varchar(30)",
+            "staging.user_order_log.status may be null",
+        ),
+        (
+            "alter table staging.user_order_log add status varchar(30) not null default 'new'",
+            "staging.user_order_log.status is there without mart.f_sales.refund_flag",
+        ),
+        (
+            "alter table mart.f_sales add refund_flag boolean, add uniq_id varchar(32)",
+            "mart.f_sales.refund_flag may be null",
+        ),
+        (
+            "alter table mart.f_sales add refund_flag char not null default 'n',"
+            " add uniq_id varchar(32)",
+            "mart.f_sales.refund_flag is character(1), not boolean",
+        ),
+        (
+            "alter table mart.f_sales add refund_flag boolean not null default false",
+            "mart.f_sales.refund_flag is there without mart.f_sales.uniq_id",
+        ),
+        (
+            "alter table mart.f_sales add uniq_id varchar(32)",
+            "mart.f_sales.uniq_id is there without mart.f_sales.refund_flag",
+        ),
         # What is there has no place in the new shape.
         ("update staging.user_order_log set quantity = null", "462 rows where quantity is null"),
         ("update staging.user_order_log set quantity = 0", "462 rows where quantity is null or q"),
