@@ -25,8 +25,9 @@ drop index concurrently if exists staging.user_order_log_old_key;
 create unique index concurrently user_order_log_old_key on staging.user_order_log (uniq_id);
 
 -- From here on one transaction, which reads no rows. If somebody is reading, it ends and may be
--- started again: waiting longer would make other readers wait behind it.
-begin;
+-- started again: waiting longer would make other readers wait behind it. Read committed: what was
+-- loaded while it waited for a lock is to be seen.
+begin isolation level read committed;
 set local lock_timeout = '2s';
 select pg_advisory_xact_lock(hashtext('staging.user_order_log'));
 select pg_advisory_xact_lock(hashtext('mart.f_sales'));
@@ -34,6 +35,13 @@ select pg_advisory_xact_lock(hashtext('mart.f_sales'));
 do $$
 begin
     if to_regclass('staging.delivery') is not null then
+        -- Once more: building the index took its time. Under the locks no load comes between.
+        if exists (
+            select from staging.delivery
+            where report_id != 'old warehouse' and outcome = 'accepted'
+        ) then
+            raise exception 'something was loaded since the upgrade: the old shape cannot hold it';
+        end if;
         delete from staging.delivery_day;
         delete from staging.delivery where report_id = 'old warehouse';
     end if;

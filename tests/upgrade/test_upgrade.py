@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -782,6 +783,28 @@ def test_the_way_back_is_open_after_any_step(
     upgraded()
     assert old.value("select count(*) from staging.delivery_day") == len(DAYS) + 1
     assert old.value("select max(period_id) from mart.f_customer_retention") == "2024-W07"
+
+
+@pytest.mark.faults
+def test_a_delivery_that_comes_while_the_way_back_is_prepared_closes_it(
+    old: Warehouse, old_template: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    upgraded()
+    with closing(old.connect()) as reader:
+        # Building an index beside others waits for whoever has a snapshot.
+        reader.set_session(isolation_level="REPEATABLE READ")
+        reader.cursor().execute("select 1")
+        with ThreadPoolExecutor() as pool:
+            going = pool.submit(_go_back, old_template, check=False)
+            _wait_for(lambda: old.value(f"select to_regclass('{OLD_KEY}') is not null"))
+            deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
+            before = everything(old)
+            reader.rollback()
+        assert "something was loaded since" in going.result()
+    assert everything(old) == before
+
+
+OLD_KEY = "staging.user_order_log_old_key"
 
 
 def test_the_way_back_is_closed_once_something_was_loaded(
