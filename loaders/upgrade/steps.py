@@ -325,6 +325,20 @@ def _ledger(warehouse: Warehouse) -> None:
     warehouse.write(ORDERS, (SQL / "ledger.sql").read_text(), {"report_id": REPORT_ID})
 
 
+# What migrations/upgrade/back.sql leaves if a reader was in its way: no uniq_id on a second day.
+BACK_KEY = "staging.user_order_log_old_key"
+
+
+def _back_key_pending(warehouse: Warehouse) -> str | None:
+    if warehouse.index_state(BACK_KEY) is None:
+        return None
+    return f"{BACK_KEY}: dropped, a way back has left it"
+
+
+def _back_key(warehouse: Warehouse) -> None:
+    warehouse.alone(f"drop index concurrently {BACK_KEY}")
+
+
 def _old_key_pending(warehouse: Warehouse) -> str | None:
     if not warehouse.constraint(ORDERS, "p", "uniq_id"):
         return None
@@ -359,6 +373,7 @@ STEPS = (
     Step(_retention_pending, _retention),
     Step(_ledger_tables_pending, _ledger_tables),
     Step(_ledger_pending, _ledger),
+    Step(_back_key_pending, _back_key),
     # Last, as the old pipeline needs it.
     Step(_old_key_pending, _old_key),
 )

@@ -796,7 +796,8 @@ def test_a_delivery_that_comes_while_the_way_back_is_prepared_closes_it(
         reader.cursor().execute("select 1")
         with ThreadPoolExecutor() as pool:
             going = pool.submit(_go_back, old_template, check=False)
-            _wait_for(lambda: old.value(f"select to_regclass('{OLD_KEY}') is not null"))
+            index = f"select to_regclass('{upgrade_steps.BACK_KEY}') is not null"
+            _wait_for(lambda: old.value(index))
             deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
             before = everything(old)
             reader.rollback()
@@ -804,7 +805,23 @@ def test_a_delivery_that_comes_while_the_way_back_is_prepared_closes_it(
     assert everything(old) == before
 
 
-OLD_KEY = "staging.user_order_log_old_key"
+@pytest.mark.faults
+def test_the_upgrade_goes_on_after_a_way_back_that_was_given_up(
+    old: Warehouse, old_template: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    upgraded()
+    before = catalogue(old), everything(old)
+    with closing(old.connect()) as reader:
+        reader.cursor().execute("select count(*) from mart.f_sales")
+        assert "lock timeout" in _go_back(old_template, check=False)
+    assert (catalogue(old), everything(old)) != before
+    line = f"  {upgrade_steps.BACK_KEY}: dropped, a way back has left it"
+    assert line in upgraded(plan=True)
+    assert line.strip() in upgraded()
+    assert (catalogue(old), everything(old)) == before
+    # With it no uniq_id could stand on a second day.
+    orders = [{**orders_of(LAST)[0], "date_time": f"{NEW_DAY}T00:00:00"}]
+    assert deliverer(tmp_path)(str(NEW_DAY), orders)
 
 
 def test_the_way_back_is_closed_once_something_was_loaded(
