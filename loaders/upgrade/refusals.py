@@ -16,6 +16,7 @@ from loaders.upgrade.tables import (
     NAMES,
     ORDERS,
     REFERENCES,
+    RETENTION,
     SALES,
 )
 from loaders.upgrade.warehouse import Warehouse
@@ -87,6 +88,9 @@ def refuse_what_does_not_fit(warehouse: Warehouse) -> None:
     if primary_key := warehouse.constraint(ORDERS, "p", "uniq_id"):
         dependents = warehouse.rows(DEPENDENTS_ON_KEY, {"table": ORDERS, "key": primary_key})
         problems += [f"{ORDERS}.{primary_key}: {what} depends on it" for (what,) in dependents]
+    for table in (SALES, ITEM, CITY, CUSTOMER):
+        dependents = warehouse.rows(FOREIGN_KEYS_TO, {"table": table, "ours": [SALES, RETENTION]})
+        problems += [f"{table}: {what} depends on it" for (what,) in dependents]
     for table in (ORDERS, SALES, ITEM, CITY, CUSTOMER):
         ours = [*COLUMNS[table], "status", "refund_flag", "uniq_id"]
         columns = warehouse.rows(REQUIRED_COLUMNS, {"table": table, "ours": ours})
@@ -142,6 +146,15 @@ DEPENDENTS_ON_KEY = """
             or (refclassid = cast('pg_class' as regclass) and refobjid = conindid)
         )
     where deptype = 'n'
+    order by 1
+"""
+
+# A run of the marts deletes what these point to, and makes it anew or not.
+FOREIGN_KEYS_TO = """
+    select pg_describe_object(cast('pg_constraint' as regclass), oid, 0)
+    from pg_constraint
+    where contype = 'f' and conparentid = 0 and confrelid = to_regclass(%(table)s)
+        and not exists (select from unnest(%(ours)s) as our where to_regclass(our) = conrelid)
     order by 1
 """
 

@@ -622,6 +622,31 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
             "user_order_log_pk: constraint notes_uniq_id_fkey on table notes depends on it",
         ),
         (
+            "create table public.prices (item_id int references mart.d_item (item_id))",
+            "mart.d_item: constraint prices_item_id_fkey on table prices depends on it",
+        ),
+        (
+            "create table public.shops (city_id int references mart.d_city (city_id))",
+            "mart.d_city: constraint shops_city_id_fkey on table shops depends on it",
+        ),
+        (
+            "create table public.letters (customer_id int) partition by list (customer_id);"
+            " create table public.letters_0 partition of public.letters default;"
+            " alter table public.letters add foreign key (customer_id)"
+            " references mart.d_customer (customer_id) on delete cascade",
+            "mart.d_customer: constraint letters_customer_id_fkey on table letters depends on it\n"
+            "Nothing",
+        ),
+        (
+            "create table public.claims (sale_id int references mart.f_sales)",
+            "mart.f_sales: constraint claims_sale_id_fkey on table claims depends on it",
+        ),
+        (
+            "alter table mart.d_customer add constraint home foreign key (city_id)"
+            " references mart.d_city (city_id)",
+            "mart.d_city: constraint home on table mart.d_customer depends on it",
+        ),
+        (
             "alter table mart.f_sales add channel text not null default '';"
             " alter table mart.f_sales alter channel drop default",
             "mart.f_sales.channel: not null, and nothing fills it",
@@ -638,6 +663,14 @@ def test_what_cannot_be_upgraded_is_refused_before_anything_is_touched(
             upgraded(**options)
         assert str(refused.value).endswith("Nothing was changed.")
     assert (catalogue(old), everything(old)) == before
+
+
+def test_a_table_of_the_shop_s_own_may_refer_to_the_calendar(old: Warehouse) -> None:
+    old.query("create table public.holidays (day int references mart.d_calendar)")
+    old.query("insert into public.holidays values (20240205)")
+    upgraded()
+    # It sees the keys between the warehouse's own tables too.
+    assert upgraded()[-1] == "this warehouse has the new shape: nothing to do"
 
 
 def test_another_user_s_tables_are_refused(old: Warehouse) -> None:
