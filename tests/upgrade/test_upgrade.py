@@ -796,12 +796,26 @@ def test_the_way_back_is_open_after_any_step(
     monkeypatch: pytest.MonkeyPatch,
     steps: int,
 ) -> None:
+    _upgrade_and_go_back(old, old_template, monkeypatch, steps)
+
+
+def test_the_way_back_is_open_on_the_oldest_postgresql(
+    debian_15: EmbeddedPostgres, dbt_parsed: Dbt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _keep_dbt_here(dbt_parsed, monkeypatch)
+    with database(debian_15, "old_warehouse") as old:
+        _upgrade_and_go_back(old, debian_15, monkeypatch, len(upgrade_steps.STEPS))
+
+
+def _upgrade_and_go_back(
+    old: Warehouse, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
     before, rows = catalogue(old), contents(old, *TABLES[:-1])
     answers = {name: old.query(text) for name, text in QUERIES.items()}
     with monkeypatch.context() as patch:
         patch.setattr(upgrade_steps, "STEPS", upgrade_steps.STEPS[:steps])
         upgraded()
-    _go_back(old_template)
+    _go_back(server)
     ours = re.compile(r"staging\.(alembic|delivery|quarantine)|mart\.f_customer_retention")
     left = {row for row in catalogue(old) if not ours.match(row[0])}
     # Names keep their room, and the table its description.
