@@ -72,11 +72,12 @@ def runs_of_days(api: AirflowApi, dag_id: str, first: date, last: date) -> list[
 
 
 def clear(api: AirflowApi, run: DagRun, task_id: str) -> None:
-    """Have one task of an ended run done again."""
+    """Have one task of an ended run done again, and what follows it."""
     body = {
         "dry_run": False,
         "dag_run_id": run.run_id,
         "task_ids": [task_id],
+        "include_downstream": True,
         "only_failed": False,
     }
     api._call("POST", f"/dags/{run.dag_id}/clearTaskInstances", json=body)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from promise import TRIED, Shop
 from support import Dbt, Warehouse, database, deliverer, order
 
+from loaders.errors import DeliveryRefused
 from local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.faults
@@ -67,8 +68,14 @@ deaths = st.tuples(
 lost_loads = day_numbers.flatmap(
     lambda day: st.tuples(st.just("lost load"), st.just(day), files(DAYS[day]))
 )
+empty_files = day_numbers.map(lambda day: ("empty file", day))
 sequences = st.lists(
-    st.one_of(increments, increments, histories, runs, deaths, lost_loads), max_size=8
+    st.one_of(
+        *(increments, increments, histories, st.just(("again",)), empty_files),
+        *(runs, deaths, lost_loads),
+    ),
+    min_size=3,
+    max_size=8,
 )
 
 
@@ -94,7 +101,12 @@ def test_any_sequence_ends_in_the_fresh_build(
 ) -> None:
     with database(server, template) as warehouse:
         shop = Shop(warehouse, deliverer(orders))
+        delivered = None
         for step in sequence:
+            if step == ("again",):
+                step = delivered or ("run", 0, 5)
+            elif step[0] in ("increment", "history"):
+                delivered = step
             take(step, shop, dbt_parsed)
         # Whatever was left half done: every day is run again, in any case.
         for first, last in ((0, 2), (3, 5)):
@@ -112,6 +124,13 @@ def take(step: tuple[Any, ...], shop: Shop, dbt: Dbt) -> None:
             shop.deliver(DAYS[day], lines)
         case ("history", (first, last), lines):
             shop.deliver(DAYS[first], lines, DAYS[last])
+        case ("empty file", day):
+            # Nobody has said that it is meant.
+            if shop.days.get(date.fromisoformat(DAYS[day])):
+                with pytest.raises(DeliveryRefused, match="would empty"):
+                    shop._deliver(DAYS[day], [])
+            else:
+                shop.deliver(DAYS[day], [])
         case ("run", first, last):
             dbt.run(ds_start=DAYS[first], ds_end=DAYS[last])
         case ("death", day, model):
