@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from loaders.errors import TerminalError
+from loaders.order_file import NAME_LENGTH
 from loaders.upgrade.tables import (
     ADDED,
     CALENDAR,
@@ -12,7 +13,6 @@ from loaders.upgrade.tables import (
     CUSTOMER,
     ITEM,
     KEYS,
-    NAME_LENGTH,
     NAMES,
     ORDERS,
     REFERENCES,

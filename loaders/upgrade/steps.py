@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from loaders.errors import TerminalError
-from loaders.upgrade.tables import CITY, NAME_LENGTH, NAMES, ORDERS, RETENTION, SALES
+from loaders.order_file import NAME_LENGTH
+from loaders.upgrade.tables import CITY, NAMES, ORDERS, RETENTION, SALES
 from loaders.upgrade.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -55,4 +55,3 @@ NAMES = (
     (CUSTOMER, "first_name"),
     (CUSTOMER, "last_name"),
 )
-NAME_LENGTH = 100
