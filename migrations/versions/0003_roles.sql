@@ -43,7 +43,8 @@ begin
     comment on view mart.d_customer_masked is
     'Who buys, of the names the first letter only. One row per customer_id.';
 
-    -- Staging stays with whoever migrates it.
+    -- Staging stays with whoever migrates it. Its order lines hold names, too.
+    revoke all on schema staging from public;
     execute format('grant usage on schema staging to %I, %I', loader, transformer);
     execute format(
         'grant select, insert, update, delete on all tables in schema staging to %I', loader

@@ -153,6 +153,7 @@ def test_names_stay_hidden_whatever_was_there_before(
     become(READER)
     for relation in ("d_customer", "own_view", "own_copy"):
         refused(warehouse, f"select from mart.{relation}")
+    refused(warehouse, "select from staging.user_order_log")
     for mart in MARTS:
         assert warehouse.value(f"select count(*) >= 0 from mart.{mart}")
 
@@ -163,6 +164,8 @@ def names_in_the_open(warehouse: Warehouse) -> None:
     warehouse.query("create view mart.own_view as select last_name from mart.d_customer")
     warehouse.query("create table mart.own_copy as select last_name from mart.d_customer")
     warehouse.query("grant select on mart.d_customer to public")
+    warehouse.query("grant usage on schema staging to public")
+    warehouse.query("grant select on staging.user_order_log to public")
     warehouse.query("grant select (first_name), update (last_name) on mart.d_customer to public")
 
 
