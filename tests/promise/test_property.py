@@ -16,7 +16,7 @@ from local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.faults
 
-SEQUENCES = 25
+SEQUENCES = 40
 # Over the turn of an ISO year, of a month and of two weeks.
 FIRST_DAY = date(2024, 12, 27)
 DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(6)]
