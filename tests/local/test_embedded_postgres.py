@@ -179,43 +179,37 @@ CONTAINER = (
 )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take capabilities away")
-def test_root_of_a_container_recognises_its_server(tmp_path: Path) -> None:
+def run_as_root_with(capabilities: str, code: str) -> subprocess.CompletedProcess[str]:
     setpriv = shutil.which("setpriv")
-    if not setpriv:
-        pytest.skip("no setpriv here")
+    if os.geteuid() != 0 or not setpriv:
+        pytest.skip("only root may take capabilities away, and by setpriv")
+    return subprocess.run(
+        [setpriv, f"--bounding-set={capabilities}", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_root_of_a_container_recognises_its_server(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from local.postgres import *\n"
         f"postgres = EmbeddedPostgres(Path({str(tmp_path)!r}) / 'server', fsync=False)\n"
         "postgres.start(); print(postgres.is_running()); postgres.start(); print(postgres.pid())\n"
         "postgres.stop(); print(postgres.is_running())"
     )
-    done = subprocess.run(
-        [setpriv, f"--bounding-set={CONTAINER}", sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_as_root_with(CONTAINER, code)
     assert re.fullmatch(r"True\n\d+\nFalse\n", done.stdout), done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take capabilities away")
 def test_root_without_capabilities_gets_a_sentence(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    setpriv = shutil.which("setpriv")
-    if not setpriv:
-        pytest.skip("no setpriv here")
     code = (
         "from pathlib import Path; from local.postgres import *\n"
         f"try: EmbeddedPostgres(Path({str(closed)!r}) / 'server', fsync=False).start()\n"
         "except PostgresError as error: print(error)"
     )
-    done = subprocess.run(
-        [setpriv, "--bounding-set=-dac_read_search,-dac_override", sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_as_root_with("-dac_read_search,-dac_override", code)
     assert "PostgreSQL refuses to run as root" in done.stdout, done.stderr
     assert len(done.stdout.splitlines()) == 1
