@@ -16,7 +16,7 @@ from local.pipeline import HISTORY, INCREMENT
 from local.settings import Settings
 from local.stack import USER, Stack
 
-PATIENCE_SECONDS = 900
+PATIENCE_SECONDS = 400
 
 
 @contextmanager
