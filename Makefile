@@ -12,7 +12,7 @@ READY := .venv/.ready
 LOCAL := $(BIN)/python -m local
 
 .DEFAULT_GOAL := help
-.PHONY: help run warehouse up down env load dbt prove upgrade roles test test-faults lint fmt audit clean
+.PHONY: help run warehouse up down env load dbt prove takeover upgrade roles test test-faults lint fmt audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,8 +41,10 @@ dbt: $(READY) ## run dbt: make dbt ARGS='run --vars "{ds: 2024-02-25}"'
 prove: $(READY) ## run the last days again, build the marts afresh, compare row for row
 	@$(LOCAL) prove
 
-upgrade: $(READY) ## take over a warehouse of the old pipeline: make upgrade ARGS=--plan
-	@settings=$$($(LOCAL) env) && eval "$$settings" && $(BIN)/python -m loaders upgrade $$ARGS
+takeover: $(READY) ## take over a warehouse of the old pipeline: make takeover ARGS=--plan
+	@settings=$$($(LOCAL) env) && eval "$$settings" && $(BIN)/python -m migrations takeover $$ARGS
+
+upgrade: $(READY) takeover ## the name of takeover in version 0.1
 
 roles: $(READY) ## make the accounts loader, transformer and reader, or update their rights
 	@settings=$$($(LOCAL) env) && eval "$$settings" && psql -X -q -v ON_ERROR_STOP=1 -c 'call staging.create_roles()'

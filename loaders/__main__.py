@@ -8,11 +8,11 @@ from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
 
-from loaders import quarantine, steps, upgrade
+from loaders import quarantine, steps
 from loaders.errors import LoaderError
 
 
-def _day(text: str) -> date:
+def day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loaders", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     increment = commands.add_parser("increment", help="load one day's increment")
-    increment.add_argument("--date", type=_day, required=True, help="the day, e.g. 2024-02-25")
+    increment.add_argument("--date", type=day, required=True, help="the day, e.g. 2024-02-25")
     history = commands.add_parser("history", help="load the days before the increments")
     for command in (increment, history):
         command.add_argument(
@@ -31,7 +31,6 @@ def _parser() -> argparse.ArgumentParser:
         )
         _add_allow_empty(command)
     _add_quarantine(commands.add_parser("quarantine", help="rejected lines: list, show, replay"))
-    _add_upgrade(commands.add_parser("upgrade", help="bring an old warehouse to the new shape"))
     return parser
 
 
@@ -66,22 +65,6 @@ def _add_quarantine(parser: argparse.ArgumentParser) -> None:
     _add_allow_empty(replay)
 
 
-def _add_upgrade(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--plan",
-        action="store_true",
-        help="say what would change and how many rows, change nothing",
-    )
-    parser.add_argument(
-        "--rebuild",
-        type=_day,
-        nargs="+",
-        default=(),
-        metavar="DAY",
-        help="make these days of the marts anew from staging, once the shape is new",
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 after printing why it failed."""
     options = _parser().parse_args(arguments)
@@ -90,9 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "quarantine":
             _quarantine(options)
-            return 0
-        if options.command == "upgrade":
-            upgrade.upgrade(plan=options.plan, rebuild=options.rebuild)
             return 0
         delivery = steps.wait_for_report(steps.generate_report())
         if options.command == "increment":

@@ -17,11 +17,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from loaders import settings, staging
+from loaders import landing, settings, warehouse
 from loaders.deliveries import Delivery
 from loaders.errors import DeliveryRefused, TerminalError
+from loaders.landing import ReplayResult
 from loaders.order_file import MAX_LINE_LENGTH, JudgedLine, LineRules, OrderFile
-from loaders.staging import ReplayResult
 
 EXPORTED_COLUMNS = ("delivery_id", "line_number", "reason", "raw_line")
 # A byte that is not UTF-8 is exported as four characters.
@@ -46,7 +46,7 @@ class LedgerRow:
             TerminalError: if there is none.
         """
         found = list(
-            staging.rows(
+            warehouse.rows(
                 """
                 select outcome, header, started_at,
                     kind, report_id, increment_id, first_day, last_day, '' as orders_url
@@ -68,7 +68,7 @@ class LedgerRow:
 
 def listed(delivery_id: int | None = None) -> Iterator[str]:
     """Give the lines of a report on what is rejected: newest delivery first, grouped by reason."""
-    found = staging.rows(
+    found = warehouse.rows(
         """
         select
             delivery_id, kind, report_id, increment_id, first_day, last_day, '' as orders_url,
@@ -136,7 +136,7 @@ def _export(delivery_id: int, reason: str | None, target: TextIO) -> None:
     writer = csv.writer(target, lineterminator="\n")
     writer.writerow(EXPORTED_COLUMNS)
     writer.writerows(
-        staging.rows(
+        warehouse.rows(
             """
             select delivery_id, line_number, reason, raw_line from staging.quarantine
             where delivery_id = %(delivery_id)s and replayed_at is null
@@ -177,7 +177,7 @@ def replay(delivery_id: int, corrections: Path | None = None) -> str:
         for line_number, text in _rejected(delivery_id) if corrected is None else corrected:
             yield rules.judge(line_number, text)
 
-    result = staging.replay(delivery_id, lines)
+    result = landing.replay(delivery_id, lines)
     return "\n".join(_described(row, result))
 
 
@@ -197,7 +197,7 @@ def replay_file(delivery_id: int, path: Path, *, allow_empty: bool = False) -> s
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TerminalError(f"{path.name} cannot be read: {error.strerror}") from error
-    result = staging.land(
+    result = landing.land(
         delivery,
         lambda: OrderFile(path, delivery.first_day, delivery.last_day),
         source_file=path.name,
@@ -218,7 +218,7 @@ def _rebuild(first_day: date, last_day: date) -> str:
 
 
 def _rejected(delivery_id: int) -> Iterator[tuple[Any, ...]]:
-    return staging.rows(
+    return warehouse.rows(
         """
         select line_number, raw_line from staging.quarantine
         where delivery_id = %(delivery_id)s and replayed_at is null

@@ -7,39 +7,24 @@ The key travels in a header of the API calls only: never in a URL, to the file s
 redirect. Where the API is https, nothing is fetched without TLS.
 """
 
-import gzip
 import hashlib
-import io
 import json
 import logging
-import ssl
 import time
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
-
-import requests
-import urllib3.exceptions
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+from urllib.parse import quote
 
 from loaders.deliveries import Delivery
-from loaders.errors import DeliveryRefused, LoaderError, TerminalError, TransientError
+from loaders.errors import DeliveryRefused, TerminalError, TransientError
+from loaders.http import Body, HttpClient, Limits, host_of, refuse_status, shown
 from loaders.settings import ReportApiSettings
 
 # A report takes 60 to 120 s.
 REPORT_DEADLINE_SECONDS = 15 * 60
 POLL_SECONDS = 5
 
-# "Too slow", "too many" and whatever is the service's own fault.
-BUSY_STATUSES = (408, 429, *range(500, 600))
-# The storage has never been seen to redirect; a loop must end.
-MAX_REDIRECTS = 3
-BLOCK_BYTES = 64 * 1024
 # Of the service's own words in a message.
 MAX_QUOTED = 200
 
@@ -49,37 +34,7 @@ ORDER_FILES = {
     "increment": ("user_order_log_inc", "user_orders_log_inc"),
 }
 
-_EXPLANATIONS = (
-    (urllib3.exceptions.NameResolutionError, "its name cannot be resolved"),
-    (urllib3.exceptions.NewConnectionError, "no connection"),
-    (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
-    (urllib3.exceptions.ReadTimeoutError, "no answer in time"),
-    (urllib3.exceptions.ProxyError, "the proxy does not answer"),
-    (urllib3.exceptions.ProtocolError, "the connection broke"),
-)
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long the client waits, how often it asks again, and how much it takes."""
-
-    # The service answers a call at once or not at all.
-    connect_seconds: float = 5
-    silence_seconds: float = 30  # between two bytes
-    # At once, then after 1, 2 and 4 s, or as a Retry-After says. What lasts longer is for whoever
-    # calls: an orchestrator holds no worker while it waits.
-    retries: int = 4
-    backoff_seconds: float = 0.5
-    retry_after_seconds: int = 60
-    # An answer has about 1 KB.
-    answer_bytes: int = 1024**2
-    answer_seconds: float = 60
-    # A day has about 200 KB and a history 4 MB: what is larger or slower is something else.
-    # Counted after decompression.
-    file_bytes: int = 2 * 1024**3
-    file_seconds: float = 10 * 60
 
 
 class ReportApi:
@@ -88,22 +43,19 @@ class ReportApi:
     def __init__(self, settings: ReportApiSettings, limits: Limits | None = None) -> None:
         self._settings = settings
         self._limits = limits or Limits()
-        self._calls, self._files = _Session(), _Session()
-        self._calls.headers.update(
+        plain = settings.url.startswith("http://")
+        self._calls = HttpClient(
+            self._limits,
             {
                 "X-Nickname": settings.nickname,
                 "X-Cohort": settings.cohort,
                 "X-Project": "True",
                 "X-API-KEY": settings.api_key,
-            }
+            },
+            plain=plain,
         )
-        adapter = HTTPAdapter(max_retries=self._retries())
-        for session in (self._calls, self._files):
-            session.headers["Accept-Encoding"] = "identity"
-            session.adapters.clear()
-            session.mount("https://", adapter)
-            if settings.url.startswith("http://"):
-                session.mount("http://", adapter)
+        # The storage is public: there is no key to lose on the way.
+        self._files = HttpClient(self._limits, {}, plain=plain)
         if settings.sends_key_in_the_clear:
             logger.warning("REPORT_API_URL is http://: the key travels unencrypted")
 
@@ -212,13 +164,13 @@ class ReportApi:
         """
         limits = self._limits
         digest = hashlib.sha256()
-        with self._follow(url) as response:
-            name = _shown(response.url or url)
-            _refuse_status(response, name)
+        with self._files.follow(url) as response:
+            name = shown(response.url or url)
+            refuse_status(response, name)
             kind = response.headers.get("Content-Type", "")
             if kind.lower().startswith("text/html"):
                 raise TerminalError(f"{name}: a page for people instead of a file ({kind})")
-            body = _Body(response, name, limits.file_seconds)
+            body = Body(response, name, limits.file_seconds)
             if not body.tells_its_end:
                 # A cut-off file could not be told from a whole one.
                 raise TransientError(f"{name}: the answer does not say how long it is")
@@ -233,29 +185,16 @@ class ReportApi:
 
     # ------------------------------------------------------------- requests
 
-    def _retries(self) -> Retry:
-        return Retry(
-            total=self._limits.retries,
-            # TLS that failed once fails again.
-            other=0,
-            # Connecting is tried again for any method; what was sent, only where that is harmless.
-            allowed_methods=("GET",),
-            status_forcelist=BUSY_STATUSES,
-            backoff_factor=self._limits.backoff_seconds,
-            retry_after_max=self._limits.retry_after_seconds,
-            raise_on_status=False,
-        )
-
     def _call(self, method: str, call: str, **query: str) -> dict[str, Any]:
         url = f"{self._settings.url}/{call}"
-        with self._ask(self._calls, method, url, query) as response:
+        with self._calls.ask(method, url, query) as response:
             if response.status_code in (401, 403):
                 raise TerminalError(
-                    f"{_shown(url)}: HTTP {response.status_code}:"
+                    f"{shown(url)}: HTTP {response.status_code}:"
                     " the key was refused (REPORT_API_KEY)"
                 )
-            _refuse_status(response, _shown(url))
-            body = _Body(response, _shown(url), self._limits.answer_seconds)
+            refuse_status(response, shown(url))
+            body = Body(response, shown(url), self._limits.answer_seconds)
             text = b"".join(body.blocks(self._limits.answer_bytes))
         try:
             answer = json.loads(text)
@@ -268,40 +207,6 @@ class ReportApi:
             raise TerminalError(f"{call}: the answer is not a JSON object")
         return answer
 
-    def _follow(self, url: str) -> requests.Response:
-        """Ask for a file, wherever it has moved: there is no key to lose on the way."""
-        for _ in range(MAX_REDIRECTS + 1):
-            response = self._ask(self._files, "GET", url)
-            if not response.is_redirect:
-                return response
-            response.close()
-            try:
-                url = urljoin(url, response.headers["Location"])
-            except ValueError:
-                raise TerminalError(f"{_shown(url)}: redirected to no address") from None
-        raise TerminalError(f"{_shown(url)}: redirected more than {MAX_REDIRECTS} times")
-
-    def _ask(
-        self, session: requests.Session, method: str, url: str, query: dict[str, str] | None = None
-    ) -> requests.Response:
-        limits = self._limits
-        try:
-            return session.request(
-                method,
-                url,
-                params=query,
-                timeout=(limits.connect_seconds, limits.silence_seconds),
-                stream=True,
-            )
-        except requests.exceptions.InvalidSchema as error:
-            allowed = " or ".join(session.adapters)
-            raise TerminalError(f"{_shown(url)}: only {allowed} is fetched") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            if isinstance(error, requests.exceptions.InvalidHeader) or type(error) is ValueError:
-                # Our own are checked with the settings: it is the Retry-After of a busy service.
-                raise TransientError(f"{_shown(url)}: busy, for a time not understood") from error
-            raise _explained(error, _shown(url)) from error
-
     # -------------------------------------------------------------- answers
 
     def _orders_url(self, kind: str, data: dict[str, Any], delivery_id: str) -> str:
@@ -311,7 +216,7 @@ class ReportApi:
         if isinstance(addresses, dict):
             for name in names:
                 if isinstance(address := addresses.get(name), str):
-                    if _host(address) is None or not address.isprintable():
+                    if host_of(address) is None or not address.isprintable():
                         raise TerminalError(
                             f"s3_path: {name} is no address: {self._quoted(address)}"
                         )
@@ -337,114 +242,6 @@ class ReportApi:
         text = " ".join(str(words).replace(self._settings.api_key, "***").split())
         text = text.encode("utf-8", "backslashreplace").decode()  # half a character
         return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
-
-
-class _Session(requests.Session):
-    """Leaves redirects to us: requests reads a redirect's body, however long, to the end."""
-
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
-        return iter(())
-
-
-class _Body(io.RawIOBase):
-    """The body of an answer as it arrives: whole and in time, or an error."""
-
-    def __init__(self, response: requests.Response, name: str, seconds: float) -> None:
-        self._raw, self._name, self._seconds = response.raw, name, seconds
-        self._give_up_at = time.monotonic() + seconds
-        self._received = 0
-        self._encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-
-    @property
-    def tells_its_end(self) -> bool:
-        """Whether a cut-off body shows: by its length, its chunks, or the end of its gzip."""
-        known_length = self._raw.chunked or self._raw.length_remaining is not None
-        return known_length or self._encoding == "gzip"
-
-    def blocks(self, max_bytes: int) -> Iterator[bytes]:
-        """Give the content, decompressed as it comes, so that a small body cannot grow large."""
-        # Plain was asked for; a storage may keep a file compressed all the same.
-        if self._encoding == "gzip":
-            source: io.RawIOBase | gzip.GzipFile = gzip.GzipFile(fileobj=self)
-        elif self._encoding == "identity":
-            source = self
-        else:
-            raise TerminalError(f"{self._name}: compressed in a way not asked for")
-        size = 0
-        try:
-            while block := source.read(BLOCK_BYTES):
-                size += len(block)
-                if size > max_bytes:
-                    raise TerminalError(f"{self._name}: larger than {max_bytes} bytes")
-                yield block
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise TransientError(
-                f"{self._name}: cut off or damaged after {size} bytes (gzip)"
-            ) from error
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any, /) -> int:
-        if time.monotonic() > self._give_up_at:
-            raise TransientError(
-                f"{self._name}: not here after {self._seconds:.0f} s ({self._received} bytes were)"
-            )
-        try:
-            # What has arrived, at once: a full block of a dripping body may never come.
-            block = self._raw.read1(len(target), decode_content=False) or b""
-        except urllib3.exceptions.HTTPError as error:
-            raise TransientError(f"{self._name}: cut off after {self._received} bytes") from error
-        self._received += len(block)
-        target[: len(block)] = block
-        return len(block)
-
-
-def _refuse_status(response: requests.Response, name: str) -> None:
-    status = response.status_code
-    if status in BUSY_STATUSES:
-        raise TransientError(f"{name}: HTTP {status}: the service is busy or broken")
-    if response.is_redirect:
-        raise TerminalError(f"{name}: HTTP {status}: a redirect, which a call does not follow")
-    if status != 200:
-        raise TerminalError(f"{name}: HTTP {status}")
-
-
-def _explained(error: Exception, name: str) -> LoaderError:
-    """Say what went wrong below HTTP, and whether another try may help."""
-    # requests wraps urllib3's MaxRetryError, which wraps the reason.
-    while isinstance(
-        inner := getattr(error, "reason", None) or next(iter(error.args), None), Exception
-    ):
-        error = inner
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return TerminalError(
-            f"{name}: its TLS certificate is not accepted ({error.verify_message});"
-            " it is never skipped: name your own authority's file in REQUESTS_CA_BUNDLE"
-        )
-    if isinstance(error, ssl.SSLError):
-        return TransientError(f"{name}: TLS failed ({error.reason})")
-    for kind, explanation in _EXPLANATIONS:
-        if isinstance(error, kind):
-            cause = error.__cause__
-            detail = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
-            return TransientError(f"{name}: {explanation}{detail}")
-    return TerminalError(f"{name}: cannot be fetched ({type(error).__name__})")
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
-def _shown(url: str) -> str:
-    """The address as messages show it: a query may hold a signature, a host a password."""
-    if _host(url) is None:
-        return "an address without a host"
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _text(values: dict[str, Any], name: str, call: str) -> str:

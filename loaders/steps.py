@@ -10,11 +10,11 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loaders import settings, staging
+from loaders import landing, settings, warehouse
 from loaders.deliveries import Delivery
+from loaders.landing import LoadResult
 from loaders.order_file import OrderFile
 from loaders.report_api import ReportApi
-from loaders.staging import LoadResult
 
 
 def _api() -> ReportApi:
@@ -51,13 +51,13 @@ def upload(delivery: Delivery, *, allow_empty: bool = False, dry_run: bool = Fal
         TransientError, TerminalError: as the client and the landing raise them.
     """
     max_rejected_share = settings.max_rejected_share()
-    started_at = staging.warehouse_clock()
+    started_at = warehouse.clock()
     source_file = Path(urlsplit(delivery.orders_url).path).name
     # A file without a name: whatever ends this process, nothing stays on the disk.
     with tempfile.TemporaryFile() as file:
         path = Path(f"/proc/self/fd/{file.fileno()}")
         sha256 = _api().download(delivery.orders_url, path)
-        return staging.land(
+        return landing.land(
             delivery,
             lambda: OrderFile(path, delivery.first_day, delivery.last_day),
             source_file=source_file,

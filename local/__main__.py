@@ -20,7 +20,6 @@ from local.airflow_parts import USER as AIRFLOW_USER
 from local.airflow_parts import AirflowError
 from local.pipeline import Pipeline, PipelineError
 from local.postgres import PostgresError
-from local.prove import ProofError, prove
 from local.settings import BIN, ROOT, Settings, SettingsError
 from local.stack import RUN, USER, Stack, StackError
 from local.summary import summary
@@ -33,7 +32,6 @@ _EXPECTED_ERRORS = (
     AirflowError,
     PipelineError,
     PostgresError,
-    ProofError,
     SettingsError,
     StackError,
     psycopg2.Error,
@@ -213,7 +211,7 @@ def prove_promise(stack: Stack) -> int:
             stack.clear_leftovers()
             _start_warehouse(stack, RUN)
         try:
-            return 0 if prove(stack.settings.for_programs()) else 1
+            return stack.program("python", "-m", "checks", "prove")
         finally:
             with _unhurried():
                 stack.stop_started()

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from psycopg2 import sql
 
+from checks.dbt import marts
 from local.airflow_api import DagRun
 from local.postgres import connect
-
-MARTS = ("d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention")
 
 _REFUNDS = """
 select count(*), coalesce(sum(payment_amount), 0)
@@ -37,7 +36,7 @@ def summary(warehouse: Mapping[str, str], runs: Sequence[DagRun]) -> str:
     """The lines to print; `warehouse` holds libpq's variables."""
     with contextlib.closing(connect(warehouse)) as connection, connection.cursor() as cursor:
         rows = {}
-        for mart in MARTS:
+        for mart in (mart.name for mart in marts()):
             cursor.execute(sql.SQL("select count(*) from mart.{}").format(sql.Identifier(mart)))
             rows[mart] = _one(cursor.fetchone())[0]
         cursor.execute(_REFUNDS)

@@ -7,7 +7,12 @@ makes two migrations at once queue instead of collide.
 from alembic import context
 from sqlalchemy import create_engine, text
 
-engine = create_engine("postgresql+psycopg2://", connect_args={"application_name": "migrations"})
+engine = create_engine(
+    "postgresql+psycopg2://",
+    connect_args={"application_name": "migrations"},
+    # Whoever waited for the lock has to see what the other did.
+    isolation_level="READ COMMITTED",
+)
 
 with engine.begin() as connection:
     connection.execute(text("select pg_advisory_xact_lock(hashtext('migrations'))"))

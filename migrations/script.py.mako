@@ -1,12 +1,10 @@
 """${message}."""
 
-from pathlib import Path
-
-from alembic import op
+from migrations.numbered_sql import apply
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text())
+    apply(__file__)

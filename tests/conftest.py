@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from known_shop import KnownShop
 from support import DATABASE, ROOT, Dbt, Deliver, Warehouse, database, deliverer, run_command
 
 from local.postgres import EmbeddedPostgres
@@ -75,3 +76,9 @@ def dbt(dbt_parsed: Dbt, warehouse: Warehouse) -> Dbt:
 def deliver(warehouse: Warehouse, tmp_path: Path) -> Deliver:
     """Land order lines (or a file) in this test's warehouse."""
     return deliverer(tmp_path)
+
+
+@pytest.fixture
+def shop(warehouse: Warehouse, deliver: Deliver) -> KnownShop:
+    """Deliveries into this test's warehouse, remembered."""
+    return KnownShop(warehouse, deliver)

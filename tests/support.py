@@ -15,10 +15,11 @@ import pytest
 from dbt.adapters.base import impl as adapter
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 
-from loaders import staging
+from loaders import landing
 from loaders.deliveries import Delivery
+from loaders.landing import LoadResult
 from loaders.order_file import REQUIRED_COLUMNS, OrderFile
-from loaders.staging import LoadResult
+from loaders.warehouse import clock
 from local.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -186,13 +187,13 @@ def deliverer(folder: Path) -> Deliver:
         delivery = Delivery(
             kind, "report", None if last_day else f"increment of {first}", first, last, "address"
         )
-        return staging.land(
+        return landing.land(
             delivery,
             lambda: OrderFile(path, first, last),
             **{
                 "source_file": path.name,
                 "sha256": "0" * 64,
-                "started_at": staging.warehouse_clock(),
+                "started_at": clock(),
                 "max_rejected_share": 0.05,
                 **options,
             },

@@ -1,4 +1,4 @@
--- The order lines. An upgraded warehouse has them already: loaders/upgrade/ brings them to this.
+-- The order lines. A warehouse that was taken over has them already: takeover/ brings them to this.
 
 create table staging.user_order_log (
     uniq_id varchar(32) not null,

@@ -6,15 +6,15 @@ from alembic import op
 from alembic.util import CommandError
 from sqlalchemy import text
 
+from migrations.numbered_sql import apply
+
 revision = "0001"
 down_revision = None
-
-FOLDER = Path(__file__).parent
 
 
 def upgrade() -> None:
     connection = op.get_bind()
-    # Of the table, if there is one: the last that an upgrade gives it is its status.
+    # Of the table, if there is one: the last thing that a takeover gives it is its status.
     columns = connection.scalars(
         text(
             "select attname from pg_attribute"
@@ -22,10 +22,10 @@ def upgrade() -> None:
         )
     ).all()
     if not columns:
-        connection.exec_driver_sql((FOLDER / "0001_order_lines.sql").read_text())
+        apply(Path(__file__).with_name("0001_order_lines"))
     elif "status" not in columns:
         raise CommandError(
             "staging.user_order_log is that of an old warehouse:"
-            " `python -m loaders upgrade --plan` says what bringing it up to date would change"
+            " `python -m migrations takeover --plan` says what bringing it up to date would change"
         )
-    connection.exec_driver_sql((FOLDER / "0001_staging.sql").read_text())
+    apply(__file__)

@@ -1,14 +1,10 @@
 """Three accounts with the rights they need, for whoever calls for them."""
 
-from pathlib import Path
-
-from alembic import op
+from migrations.numbered_sql import apply
 
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
-    statements = Path(__file__).with_suffix(".sql").read_text()
-    # The driver would take a single % for a parameter.
-    op.get_bind().exec_driver_sql(statements.replace("%", "%%"))
+    apply(__file__)

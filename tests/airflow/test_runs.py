@@ -33,7 +33,6 @@ from local.airflow_api import AirflowApi, DagRun
 from local.airflow_parts import PARTS
 from local.pipeline import HISTORY, INCREMENT, Pipeline, PipelineError
 from local.ports import HOST, free_port
-from local.prove import prove
 from local.settings import BIN, ROOT
 from local.stack import Stack
 from local.summary import summary
@@ -176,7 +175,7 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
     tasks = airflow.tasks(INCREMENT, [too_early.run_id])
     assert {t.task_id: t.try_number for t in tasks if t.state == "failed"} == {"get_increment": 1}
 
-    assert prove(stack.settings.for_programs())
+    assert stack.program("python", "-m", "checks", "prove") == 0
     assert query(stack, DAYS_BY_KIND) == [("history", 23), ("increment", 4)]
     assert query(stack, "select count(distinct date_id) from mart.f_sales") == [(27,)]
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What users and CI call.
 PROMISED = [
-    "run", "warehouse", "up", "down", "env", "load", "dbt", "prove", "upgrade", "roles",
+    "run", "warehouse", "up", "down", "env", "load", "dbt", "prove", "takeover", "roles",
     "test", "test-faults", "lint", "fmt", "audit", "clean",
 ]  # fmt: skip
 
@@ -64,7 +64,7 @@ def test_the_callers_python_settings_do_not_reach_the_commands(tmp_path: Path) -
     assert all(line.startswith("export ") for line in printed.stdout.splitlines())
 
 
-@pytest.mark.parametrize("target", ["roles", "upgrade"])
+@pytest.mark.parametrize("target", ["roles", "takeover"])
 def test_refused_settings_stop_what_would_use_them(target: str) -> None:
     done = make("-s", target, PGHOST="server.invalid", PGUSER="", PGDATABASE="")
     assert (done.returncode, done.stdout) == (2, "")

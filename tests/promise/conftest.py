@@ -1,10 +1,9 @@
-"""Fixtures of the tests of the promise, and the count of what was tried."""
+"""The count of what was tried against the promise."""
 
 from collections import Counter
 
 import pytest
-from promise import TRIED, Shop
-from support import Deliver, Warehouse
+from known_shop import TRIED
 
 COUNTED = {
     "test_a_killed_load": "kills of a load",
@@ -15,12 +14,6 @@ COUNTED = {
     "test_concurrency.py": "interleavings of runs and loads",
     "test_sequences.py": "fixed sequences",
 }
-
-
-@pytest.fixture
-def shop(warehouse: Warehouse, deliver: Deliver) -> Shop:
-    """Deliveries into this test's warehouse."""
-    return Shop(warehouse, deliver)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

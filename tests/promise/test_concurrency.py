@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from gate import PATIENCE, Started, gate_on_lock, gate_on_table, start_dbt, wait_blocked
-from promise import Shop
+from known_shop import WEEK, KnownShop, lines
 from support import Dbt, Deliver, Warehouse, deliverer, order, run_command
-from test_sequences import WEEK, lines
 
 pytestmark = pytest.mark.faults
 
@@ -19,7 +18,7 @@ def ended_well(*processes: Started) -> None:
         process.ended_well()
 
 
-def test_one_day_twice_at_once(shop: Shop, tmp_path: Path) -> None:
+def test_one_day_twice_at_once(shop: KnownShop, tmp_path: Path) -> None:
     day = WEEK[0]
     shop.deliver(day, lines(day))
     variables = ("--vars", f"{{ds: {day}}}")
@@ -35,7 +34,7 @@ def test_one_day_twice_at_once(shop: Shop, tmp_path: Path) -> None:
     shop.assert_marts_equal_a_fresh_build()
 
 
-def test_two_days_of_a_week_at_once(shop: Shop, tmp_path: Path) -> None:
+def test_two_days_of_a_week_at_once(shop: KnownShop, tmp_path: Path) -> None:
     for day in WEEK[:2]:
         shop.deliver(day, lines(day))
     with gate_on_table(shop.warehouse, "before insert", "mart.f_customer_retention") as gate:
@@ -49,7 +48,7 @@ def test_two_days_of_a_week_at_once(shop: Shop, tmp_path: Path) -> None:
     shop.assert_marts_equal_a_fresh_build()
 
 
-def test_eight_days_in_parallel(shop: Shop, tmp_path: Path) -> None:
+def test_eight_days_in_parallel(shop: KnownShop, tmp_path: Path) -> None:
     days = [*WEEK, "2024-02-26"]
     for day in days:
         shop.deliver(day, lines(day))
@@ -57,7 +56,7 @@ def test_eight_days_in_parallel(shop: Shop, tmp_path: Path) -> None:
     shop.assert_marts_equal_a_fresh_build()
 
 
-def test_a_backfill_over_a_day_that_is_being_run(shop: Shop, tmp_path: Path) -> None:
+def test_a_backfill_over_a_day_that_is_being_run(shop: KnownShop, tmp_path: Path) -> None:
     for day in WEEK:
         shop.deliver(day, lines(day))
     with gate_on_table(shop.warehouse, "commit", "mart.f_sales") as gate:
@@ -75,7 +74,7 @@ def test_a_backfill_over_a_day_that_is_being_run(shop: Shop, tmp_path: Path) -> 
 def test_two_first_builds_on_an_empty_schema(
     empty_database: Warehouse, deliver_into_empty: Deliver, tmp_path: Path
 ) -> None:
-    shop = Shop(empty_database, deliver_into_empty)
+    shop = KnownShop(empty_database, deliver_into_empty)
     for day in WEEK[:2]:
         shop.deliver(day, lines(day))
     with gate_on_lock(empty_database, "mart.d_item") as gate:
@@ -93,7 +92,7 @@ def deliver_into_empty(empty_database: Warehouse, tmp_path: Path) -> Deliver:
     return deliverer(tmp_path)
 
 
-def test_a_reader_sees_a_day_before_or_after(shop: Shop, dbt: Dbt) -> None:
+def test_a_reader_sees_a_day_before_or_after(shop: KnownShop, dbt: Dbt) -> None:
     day, date_id = WEEK[0], 20240219
     small, large = lines(day, count=5), lines(day, seed=1, count=400)
     shop.deliver(day, small)
@@ -130,7 +129,7 @@ def test_a_reader_sees_a_day_before_or_after(shop: Shop, dbt: Dbt) -> None:
 
 
 def test_a_run_that_waits_too_long_says_for_whom(
-    shop: Shop, dbt: Dbt, monkeypatch: pytest.MonkeyPatch
+    shop: KnownShop, dbt: Dbt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MART_LOCK_TIMEOUT", "200ms")
     shop.deliver(WEEK[0], lines(WEEK[0]))
@@ -170,7 +169,7 @@ def test_loads_of_one_day_at_once_leave_one_of_them_whole(
 
 
 def test_a_delivery_between_dimensions_and_facts_fails_loudly_and_heals(
-    shop: Shop, dbt: Dbt, tmp_path: Path
+    shop: KnownShop, dbt: Dbt, tmp_path: Path
 ) -> None:
     day = WEEK[0]
     shop.deliver(day, lines(day))

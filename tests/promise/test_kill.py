@@ -19,9 +19,8 @@ from gate import (
     kill,
     start_dbt,
 )
-from promise import Shop
+from known_shop import KnownShop, lines
 from support import Dbt, Warehouse, order, write_orders
-from test_sequences import lines
 
 from loaders.order_file import REQUIRED_COLUMNS
 from local.postgres import EmbeddedPostgres
@@ -66,8 +65,11 @@ DBT_POINTS: dict[str, tuple[str, str]] = {
 
 @pytest.fixture
 def delivered(
-    shop: Shop, dbt: Dbt, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shop]:
+    shop: KnownShop,
+    dbt: Dbt,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[KnownShop]:
     """A warehouse with a day that the report service holds other orders for."""
     folder = tmp_path_factory.mktemp("temporary")
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -128,7 +130,7 @@ def assert_no_orphans(warehouse: Warehouse) -> None:
     ],
 )
 def test_a_killed_load_changes_nothing_and_is_loaded_again(
-    delivered: Shop,
+    delivered: KnownShop,
     dbt: Dbt,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -181,7 +183,7 @@ def test_a_killed_load_changes_nothing_and_is_loaded_again(
     ],
 )
 def test_killed_models_are_built_again(
-    delivered: Shop, dbt: Dbt, tmp_path: Path, point: str, how: signal.Signals
+    delivered: KnownShop, dbt: Dbt, tmp_path: Path, point: str, how: signal.Signals
 ) -> None:
     delivered.deliver(DAY, lines(DAY, seed=1, count=15))
     with stopped_at(
@@ -198,7 +200,7 @@ def test_killed_models_are_built_again(
 @pytest.mark.parametrize("how", ["pg_ctl stop -m immediate", "pg_terminate_backend"])
 @pytest.mark.parametrize("point", ["in the middle of a dimension", "after the old facts went"])
 def test_the_server_goes_away_under_a_model(
-    delivered: Shop,
+    delivered: KnownShop,
     dbt: Dbt,
     tmp_path: Path,
     server: EmbeddedPostgres,
@@ -234,7 +236,7 @@ def take_away(
 
 @pytest.mark.parametrize("how", ["pg_ctl stop -m immediate", "pg_terminate_backend", "SIGKILL"])
 def test_in_the_middle_of_a_copy(
-    delivered: Shop,
+    delivered: KnownShop,
     dbt: Dbt,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -250,7 +252,7 @@ def test_in_the_middle_of_a_copy(
         "import os, signal, sys\n"
         "from datetime import date\n"
         "from pathlib import Path\n"
-        "from loaders import staging\n"
+        "from loaders import landing, warehouse\n"
         "from loaders.deliveries import Delivery\n"
         "from loaders.order_file import OrderFile\n"
         "class Stopping(OrderFile):\n"
@@ -259,10 +261,10 @@ def test_in_the_middle_of_a_copy(
         "            if line.line_number == 50_000: os.kill(os.getpid(), signal.SIGSTOP)\n"
         "            yield line\n"
         f"day = date.fromisoformat({DAY!r})\n"
-        "staging.land(Delivery('increment', 'r', 'i', day, day, 'u'),\n"
+        "landing.land(Delivery('increment', 'r', 'i', day, day, 'u'),\n"
         f"    lambda: Stopping(Path({str(path)!r}), day, day),\n"
         "    source_file='big', sha256='0' * 64,\n"
-        "    started_at=staging.warehouse_clock(), max_rejected_share=0.05)\n"
+        "    started_at=warehouse.clock(), max_rejected_share=0.05)\n"
     )
     process = Started("python", "-c", script, folder=tmp_path)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -282,7 +284,7 @@ def test_in_the_middle_of_a_copy(
 
 
 @pytest.mark.parametrize("table", ["staging.user_order_log", "mart.f_sales"])
-def test_a_full_disk(delivered: Shop, dbt: Dbt, table: str) -> None:
+def test_a_full_disk(delivered: KnownShop, dbt: Dbt, table: str) -> None:
     """Simulated: the error PostgreSQL raises when it cannot extend a table."""
     warehouse = delivered.warehouse
     before = warehouse.marts()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from promise import TRIED, Shop
+from known_shop import TRIED, KnownShop
 from support import Dbt, Warehouse, database, deliverer, order
 
 from loaders.errors import DeliveryRefused
@@ -100,7 +100,7 @@ def test_any_sequence_ends_in_the_fresh_build(
     sequence: list[tuple[Any, ...]],
 ) -> None:
     with database(server, template) as warehouse:
-        shop = Shop(warehouse, deliverer(orders))
+        shop = KnownShop(warehouse, deliverer(orders))
         delivered = None
         for step in sequence:
             if step == ("again",):
@@ -118,7 +118,7 @@ def test_any_sequence_ends_in_the_fresh_build(
     TRIED["steps in random sequences"] += len(sequence)
 
 
-def take(step: tuple[Any, ...], shop: Shop, dbt: Dbt) -> None:
+def take(step: tuple[Any, ...], shop: KnownShop, dbt: Dbt) -> None:
     match step:
         case ("increment", day, lines):
             shop.deliver(DAYS[day], lines)
@@ -139,7 +139,7 @@ def take(step: tuple[Any, ...], shop: Shop, dbt: Dbt) -> None:
         case ("lost load", day, lines):
             table = "staging.delivery_day"
             with dying(shop.warehouse, table), pytest.raises(Exception, match="died"):
-                Shop(shop.warehouse, shop._deliver).deliver(DAYS[day], lines)
+                KnownShop(shop.warehouse, shop._deliver).deliver(DAYS[day], lines)
 
 
 class dying:

@@ -3,41 +3,19 @@
 import random
 
 import pytest
-from promise import Shop
+from known_shop import WEEK, KnownShop, lines
 from support import Dbt, order
-
-WEEK = [f"2024-02-{day}" for day in range(19, 26)]
-
-
-def lines(day: str, *, seed: int = 0, count: int = 12) -> list[dict[str, object]]:
-    """Some order lines of a day, refunds among them, that share customers and items with others."""
-    chance = random.Random(f"{day} {seed}")
-    return [
-        order(
-            f"{day} {seed} {number}",
-            day,
-            customer_id=chance.randrange(6),
-            item_id=chance.randrange(3),
-            item_name=f"item of {day} {seed}",
-            city_id=chance.randrange(2),
-            city_name=f"city of {day}",
-            quantity=chance.randrange(1, 5),
-            payment_amount=f"{chance.randrange(10_000) / 100:.2f}",
-            status=chance.choice(["shipped", "shipped", "refunded"]),
-        )
-        for number in range(count)
-    ]
 
 
 @pytest.mark.parametrize("times", [2, 10])
-def test_the_same_day_again(shop: Shop, dbt: Dbt, times: int) -> None:
+def test_the_same_day_again(shop: KnownShop, dbt: Dbt, times: int) -> None:
     for _ in range(times):
         shop.deliver(WEEK[0], lines(WEEK[0]))
         dbt.run(ds=WEEK[0])
     shop.assert_marts_equal_a_fresh_build()
 
 
-def test_a_day_and_then_a_backfill_that_holds_it(shop: Shop, dbt: Dbt) -> None:
+def test_a_day_and_then_a_backfill_that_holds_it(shop: KnownShop, dbt: Dbt) -> None:
     shop.deliver(WEEK[3], lines(WEEK[3]))
     dbt.run(ds=WEEK[3])
     for day in WEEK:
@@ -47,14 +25,14 @@ def test_a_day_and_then_a_backfill_that_holds_it(shop: Shop, dbt: Dbt) -> None:
 
 
 @pytest.mark.parametrize("arrange", [list, reversed, lambda days: random.Random(7).sample(days, 7)])
-def test_days_in_any_order(shop: Shop, dbt: Dbt, arrange: object) -> None:
+def test_days_in_any_order(shop: KnownShop, dbt: Dbt, arrange: object) -> None:
     for day in arrange(WEEK):  # type: ignore[operator]
         shop.deliver(day, lines(day))
         dbt.run(ds=day)
     shop.assert_marts_equal_a_fresh_build()
 
 
-def test_a_corrected_file_changes_removes_and_adds_lines(shop: Shop, dbt: Dbt) -> None:
+def test_a_corrected_file_changes_removes_and_adds_lines(shop: KnownShop, dbt: Dbt) -> None:
     day = WEEK[0]
     delivered = [
         order("changed", day, quantity=1, item_name="first name"),
@@ -75,7 +53,7 @@ def test_a_corrected_file_changes_removes_and_adds_lines(shop: Shop, dbt: Dbt) -
     assert shop.warehouse.value("select count(*) from mart.d_item where item_id = 9") == 0
 
 
-def test_an_emptied_day_and_an_emptied_week(shop: Shop, dbt: Dbt) -> None:
+def test_an_emptied_day_and_an_emptied_week(shop: KnownShop, dbt: Dbt) -> None:
     for day in WEEK[:2]:
         shop.deliver(day, lines(day))
         dbt.run(ds=day)
@@ -91,7 +69,7 @@ def test_an_emptied_day_and_an_emptied_week(shop: Shop, dbt: Dbt) -> None:
     ids=["next week", "next month", "next ISO year"],
 )
 def test_a_refund_counts_in_its_own_period(
-    shop: Shop, dbt: Dbt, ordered: str, refunded: str
+    shop: KnownShop, dbt: Dbt, ordered: str, refunded: str
 ) -> None:
     shop.deliver(ordered, [order("sale", ordered)])
     shop.deliver(refunded, [order("refund", refunded, status="refunded")])
@@ -102,7 +80,7 @@ def test_a_refund_counts_in_its_own_period(
 
 @pytest.mark.parametrize("history_first", [True, False])
 def test_the_week_shared_by_history_and_increments(
-    shop: Shop, dbt: Dbt, history_first: bool
+    shop: KnownShop, dbt: Dbt, history_first: bool
 ) -> None:
     history = [line for day in WEEK[:4] for line in lines(day, seed=5)]
 

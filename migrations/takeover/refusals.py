@@ -5,7 +5,8 @@ from datetime import date
 
 from loaders.errors import TerminalError
 from loaders.order_file import NAME_LENGTH
-from loaders.upgrade.tables import (
+from migrations.takeover.old_warehouse import OldWarehouse
+from migrations.takeover.tables import (
     ADDED,
     CALENDAR,
     CITY,
@@ -19,10 +20,9 @@ from loaders.upgrade.tables import (
     RETENTION,
     SALES,
 )
-from loaders.upgrade.warehouse import Warehouse
 
 
-def refuse_strangers(warehouse: Warehouse) -> None:
+def refuse_strangers(warehouse: OldWarehouse) -> None:
     """Stop if this is neither an old warehouse nor a new one, nor one between the two."""
     problems = []
     for table, expected in COLUMNS.items():
@@ -70,7 +70,7 @@ def refuse_strangers(warehouse: Warehouse) -> None:
         )
 
 
-def refuse_what_does_not_fit(warehouse: Warehouse) -> None:
+def refuse_what_does_not_fit(warehouse: OldWarehouse) -> None:
     """Stop if the new shape cannot hold what is there: what it should be is not ours to guess."""
     unfit = list(UNFIT)
     if "refund_flag" not in warehouse.columns(SALES):
@@ -97,13 +97,13 @@ def refuse_what_does_not_fit(warehouse: Warehouse) -> None:
         problems += [f"{table}.{column}: not null, and nothing fills it" for (column,) in columns]
     if problems:
         raise TerminalError(
-            "the new shape cannot hold what is there; docs/upgrading.md says what to do about"
+            "the new shape cannot hold what is there; docs/takeover.md says what to do about"
             + "".join(f"\n  {problem}" for problem in problems)
             + "\nNothing was changed."
         )
 
 
-def refuse_rebuilding_nothing(warehouse: Warehouse, days: Sequence[date]) -> None:
+def refuse_rebuilding_nothing(warehouse: OldWarehouse, days: Sequence[date]) -> None:
     for day in days:
         if not warehouse.value(
             f"select exists (select from {ORDERS} where cast(date_time as date) = %s)",  # noqa: S608

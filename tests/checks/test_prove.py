@@ -1,19 +1,16 @@
 """`make prove` on warehouses that keep the promise, and on such that do not."""
 
-import os
-
 import pytest
-from promise import Shop
+from known_shop import WEEK, KnownShop, lines
 from support import ROOT, Dbt
-from test_sequences import WEEK, lines
 
-from local.prove import SCRATCH, ProofError, prove
+from checks.prove import SCRATCH, ProofError, prove
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def week(shop: Shop, dbt: Dbt) -> Shop:
+def week(shop: KnownShop, dbt: Dbt) -> KnownShop:
     shop.deliver(WEEK[0], [*lines(WEEK[0]), *lines(WEEK[1])], WEEK[1])
     for day in WEEK[2:5]:
         shop.deliver(day, lines(day))
@@ -21,16 +18,18 @@ def week(shop: Shop, dbt: Dbt) -> Shop:
     return shop
 
 
-def schemas(shop: Shop) -> int:
+def schemas(shop: KnownShop) -> int:
     found: int = shop.warehouse.value(
         "select count(*) from pg_namespace where nspname = %s", (SCRATCH,)
     )
     return found
 
 
-def test_a_warehouse_that_keeps_the_promise(week: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warehouse_that_keeps_the_promise(
+    week: KnownShop, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = week.warehouse.marts()
-    assert prove(os.environ)
+    assert prove()
     said = capsys.readouterr().out
     assert "The marts and a fresh build are identical" in said
     assert said.count("nothing changed") == 3
@@ -42,14 +41,14 @@ def test_a_warehouse_that_keeps_the_promise(week: Shop, capsys: pytest.CaptureFi
 
 
 def test_a_warehouse_whose_marts_were_tampered_with(
-    week: Shop, capsys: pytest.CaptureFixture[str]
+    week: KnownShop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for sale in ("2024-02-19 0 0", "2024-02-23 0 0"):
         week.warehouse.query(
             "update mart.f_sales set quantity = quantity + 1 where uniq_id = %s", (sale,)
         )
     week.warehouse.query("insert into mart.d_city values (77, 'nowhere')")
-    assert not prove(os.environ, days=1)
+    assert not prove(days=1)
     said = capsys.readouterr().out
     # The last day was run again.
     assert "days again, one after the other    changed d_city, f_sales" in said
@@ -60,12 +59,12 @@ def test_a_warehouse_whose_marts_were_tampered_with(
 
 
 def test_a_warehouse_whose_staging_was_tampered_with(
-    week: Shop, capsys: pytest.CaptureFixture[str]
+    week: KnownShop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     move = "update staging.user_order_log set date_time = %s where uniq_id = %s"
     week.warehouse.query(move, ("2024-02-18", "2024-02-19 0 0"))
     week.warehouse.query(move, ("2024-02-22", "2024-02-21 0 0"))
-    assert not prove(os.environ, days=1)
+    assert not prove(days=1)
     said = capsys.readouterr().out
     for sentence in (
         "2024-02-19 to 2024-02-20: delivery 1 loaded 24 lines, staging holds 23",
@@ -77,13 +76,13 @@ def test_a_warehouse_whose_staging_was_tampered_with(
     assert "The marts and a fresh build are NOT identical" in said
 
 
-def test_a_schema_of_somebody_else_is_not_touched(week: Shop) -> None:
+def test_a_schema_of_somebody_else_is_not_touched(week: KnownShop) -> None:
     week.warehouse.query(f"create schema {SCRATCH}")
     with pytest.raises(ProofError, match="that no proof has made: rename it"):
-        prove(os.environ)
+        prove()
     assert schemas(week) == 1
 
 
-def test_nothing_to_prove(shop: Shop) -> None:
+def test_nothing_to_prove(shop: KnownShop) -> None:
     with pytest.raises(ProofError, match="nothing to prove yet"):
-        prove(os.environ)
+        prove()

@@ -8,8 +8,9 @@ import psycopg2
 import pytest
 from support import Deliver, Warehouse, order
 
-from loaders import staging
+from loaders import warehouse as warehouse_module
 from loaders.errors import DeliveryRefused, TerminalError, TransientError
+from loaders.warehouse import clock, connect
 
 UNIQ_IDS = "select array_agg(uniq_id::text order by date_time, uniq_id) from staging.user_order_log"
 LEDGER = (
@@ -84,13 +85,13 @@ def test_a_later_and_shorter_history_loses_nothing(warehouse: Warehouse, deliver
 def test_a_load_that_outlives_its_retry_changes_nothing(
     warehouse: Warehouse, deliver: Deliver
 ) -> None:
-    began_first = staging.warehouse_clock()
+    began_first = clock()
     deliver("2024-02-25", [order("retry", "2024-02-25")])
     result = deliver("2024-02-25", [order("zombie", "2024-02-25")], started_at=began_first)
     assert result.counts.superseded == 1
     assert warehouse.value(UNIQ_IDS) == ["retry"]
     # Later than the retry, it would be the truth of the day.
-    later = staging.warehouse_clock() + timedelta(seconds=1)
+    later = clock() + timedelta(seconds=1)
     deliver("2024-02-25", [order("zombie", "2024-02-25")], started_at=later)
     assert warehouse.value(UNIQ_IDS) == ["zombie"]
 
@@ -212,7 +213,7 @@ def test_the_database_itself_refuses_what_must_not_be(
 def test_a_load_waits_for_another_and_names_it_when_it_takes_too_long(
     warehouse: Warehouse, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(warehouse_module, "LOCK_TIMEOUT", "100ms")
     with closing(warehouse.connect()) as other:
         lock = "select pg_advisory_xact_lock(hashtext('staging.user_order_log'))"
         other.cursor().execute(lock)
@@ -249,17 +250,17 @@ def test_a_warehouse_out_of_reach_is_a_transient_fault(
 ) -> None:
     monkeypatch.setenv("PGPORT", "1")
     with pytest.raises(TransientError, match="the warehouse cannot be reached"):
-        staging.warehouse_clock()
+        clock()
 
 
 def test_a_warehouse_lost_before_the_first_question_is_a_transient_fault(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = staging.connect()
+    connection = connect()
     connection.close()
-    monkeypatch.setattr(staging, "connect", lambda: connection)
+    monkeypatch.setattr(warehouse_module, "connect", lambda: connection)
     with pytest.raises(TransientError, match="the warehouse went away"):
-        staging.warehouse_clock()
+        clock()
 
 
 def test_what_the_warehouse_refuses_is_said_in_a_sentence(

@@ -1,9 +1,9 @@
-"""How long readers wait while an old warehouse is upgraded; the figures are in docs/upgrading.md.
+"""How long readers wait while an old warehouse is upgraded; the figures are in docs/takeover.md.
 
 Makes an old warehouse with SQL on a server of its own, reads from its tables all the time during
 the upgrade, and says what the slowest answer was and how long any lock that stops readers was held.
 
-    .venv/bin/python tests/upgrade/bench_upgrade.py --rows 10000000 --folder /var/tmp/bench
+    python tests/migrations/takeover/bench_takeover.py --rows 10000000 --folder /var/tmp/bench
 
 The folder must not exist; it takes about 1 GB per million rows and is left behind with `--keep`.
 """

@@ -1,18 +1,42 @@
-"""A warehouse whose deliveries are remembered: what its marts must hold is known."""
+"""A shop whose accepted deliveries are remembered: what the marts must hold is known."""
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from oracle import QUERIES, expected_marts
-from support import Deliver, Warehouse
+from support import Deliver, Warehouse, order
 
 # What a run of the tests has tried, beside the tests themselves.
 TRIED: Counter[str] = Counter()
 
 
-class Shop:
+WEEK = [f"2024-02-{day}" for day in range(19, 26)]
+
+
+def lines(day: str, *, seed: int = 0, count: int = 12) -> list[dict[str, object]]:
+    """Some order lines of a day, refunds among them, that share customers and items with others."""
+    chance = random.Random(f"{day} {seed}")
+    return [
+        order(
+            f"{day} {seed} {number}",
+            day,
+            customer_id=chance.randrange(6),
+            item_id=chance.randrange(3),
+            item_name=f"item of {day} {seed}",
+            city_id=chance.randrange(2),
+            city_name=f"city of {day}",
+            quantity=chance.randrange(1, 5),
+            payment_amount=f"{chance.randrange(10_000) / 100:.2f}",
+            status=chance.choice(["shipped", "shipped", "refunded"]),
+        )
+        for number in range(count)
+    ]
+
+
+class KnownShop:
     """Delivers, and knows what the truth of each day is since the last accepted delivery."""
 
     def __init__(self, warehouse: Warehouse, deliver: Deliver) -> None:

@@ -1,4 +1,4 @@
-"""The warehouse being upgraded: its catalogue, and changes that stop no reader for long."""
+"""The warehouse being taken over: its catalogue, and changes that stop no reader for long."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 600
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 
-class Warehouse:
+class OldWarehouse:
     """One connection, in autocommit mode: every change is its own transaction."""
 
     def __init__(self, connection: Connection, say: Callable[[str], None]) -> None:

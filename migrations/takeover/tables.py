@@ -39,7 +39,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "payment_amount": "numeric(10,2)",
     },
 }
-# What the upgrade adds: type, whether it is not null from the first, and the column of SALES that
+# What the takeover adds: type, whether it is not null from the first, and the column of SALES that
 # it never is without.
 ADDED = (
     (SALES, "refund_flag", "boolean", True, "uniq_id"),

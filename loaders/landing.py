@@ -7,34 +7,20 @@ writes its ledger row and its rejected lines, and no order line.
 
 import csv
 import io
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
-import psycopg2
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from loaders.deliveries import Delivery
-from loaders.errors import DeliveryRefused, TerminalError, TransientError
+from loaders.errors import DeliveryRefused
 from loaders.order_file import ALTERED, REQUIRED_COLUMNS, JudgedLine, OrderFile
+from loaders.warehouse import lock, row, transaction, tried_again
 
 ORDER_COLUMNS = (*REQUIRED_COLUMNS, "status")
-# One load replaces its days in about a second; a longer wait means something hangs.
-LOCK_TIMEOUT = "5min"
-# How often a transaction is tried when PostgreSQL itself asks for another try.
-TRIES = 4
-RETRIED = (
-    psycopg2.errors.DeadlockDetected,
-    psycopg2.errors.SerializationFailure,
-)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,28 +65,6 @@ class LoadResult:
         return "\n".join(text)
 
 
-def connect() -> Connection:
-    """Connect to the warehouse that libpq's PG* variables name.
-
-    Raises:
-        TransientError: if it cannot be reached.
-    """
-    try:
-        return psycopg2.connect(
-            "", application_name="loaders", client_encoding="utf8", connect_timeout=10
-        )
-    except psycopg2.OperationalError as error:
-        hint = "" if "PGHOST" in os.environ else "PGHOST is not set; "
-        raise TransientError(f"the warehouse cannot be reached: {hint}{error}".strip()) from error
-
-
-def warehouse_clock() -> datetime:
-    """Return the warehouse's own time: the clocks of several workers need not agree."""
-    with _explained(), _transaction() as cursor:
-        cursor.execute("select clock_timestamp()")
-        return _row(cursor)[0]  # type: ignore[no-any-return]
-
-
 def land(
     delivery: Delivery,
     orders: Callable[[], OrderFile],
@@ -127,9 +91,9 @@ def land(
     """
 
     def attempt() -> tuple[LoadResult, str | None]:
-        with orders() as file, _transaction(commit=not dry_run) as cursor:
+        with orders() as file, transaction(commit=not dry_run) as cursor:
             _copy(cursor, file)
-            _lock(cursor)
+            lock(cursor, "staging.user_order_log")
             days = _covered_days(cursor, delivery, started_at)
             _judge_repetitions(cursor, days)
             counts = _counts(cursor)
@@ -149,7 +113,7 @@ def land(
             _record(cursor, result, refusal, file.header, source_file, sha256, started_at, days)
             return result, refusal
 
-    result, refusal = _tried_again(attempt)
+    result, refusal = tried_again(attempt)
     if refusal is not None:
         raise DeliveryRefused(f"{delivery.name} ({source_file}): {refusal}\n{result.describe()}")
     return result
@@ -178,9 +142,9 @@ def replay(delivery_id: int, lines: Callable[[], Iterable[JudgedLine]]) -> Repla
     """
 
     def attempt() -> ReplayResult:
-        with _transaction() as cursor:
+        with transaction() as cursor:
             _copy(cursor, lines())
-            _lock(cursor)
+            lock(cursor, "staging.user_order_log")
             _keep_rejected(cursor, delivery_id)
             cursor.execute(
                 "select day from staging.delivery_day where delivery_id = %s order by day",
@@ -193,62 +157,7 @@ def replay(delivery_id: int, lines: Callable[[], Iterable[JudgedLine]]) -> Repla
             _record_replay(cursor, delivery_id, counts)
             return ReplayResult(counts, _reasons(cursor), days)
 
-    return _tried_again(attempt)
-
-
-@contextmanager
-def _transaction(*, commit: bool = True) -> Iterator[Cursor]:
-    """Give a cursor on a connection of its own; commit on success, roll back on any error."""
-    connection = connect()
-    try:
-        yield connection.cursor()
-        if commit:
-            connection.commit()
-    finally:
-        connection.close()
-
-
-def rows(statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Give the rows of one query as they are read, so that memory stays flat.
-
-    Raises:
-        TransientError, TerminalError: as `connect`; if the warehouse goes away or is not prepared.
-    """
-    with _explained(), closing(connect()) as connection, connection.cursor("rows") as cursor:
-        cursor.execute(statement, parameters)
-        yield from cursor
-
-
-def _tried_again(attempt: Callable[[], T]) -> T:
-    with _explained():
-        for number in range(1, TRIES + 1):
-            try:
-                return attempt()
-            except RETRIED as error:
-                if number == TRIES:
-                    raise TransientError(f"gave up after {TRIES} tries: {error}".strip()) from error
-                time.sleep(0.1 * 2**number)
-    raise AssertionError("unreachable")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the warehouse may answer at any time into a sentence."""
-    try:
-        yield
-    except psycopg2.errors.LockNotAvailable as error:
-        raise TransientError(
-            f"another load has held staging.user_order_log for over {LOCK_TIMEOUT}"
-        ) from error
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise TransientError(f"the warehouse went away: {error}".strip()) from error
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        raise TerminalError(
-            f"the warehouse is not prepared (make warehouse): {error.diag.message_primary}"
-        ) from error
-    except psycopg2.Error as error:
-        # Without the details, which may quote a row.
-        raise TerminalError(f"the warehouse refused: {error.diag.message_primary}") from error
+    return tried_again(attempt)
 
 
 def _copy(cursor: Cursor, file: Iterable[JudgedLine]) -> None:
@@ -300,12 +209,6 @@ class _CsvStream(io.RawIOBase):
         size = min(len(target), len(self._rest))
         target[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
-
-
-def _lock(cursor: Cursor) -> None:
-    """Let one load at a time decide what it may replace, and replace it."""
-    cursor.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
-    cursor.execute("select pg_advisory_xact_lock(hashtext('staging.user_order_log'))")
 
 
 def _covered_days(cursor: Cursor, delivery: Delivery, started_at: datetime) -> list[date]:
@@ -406,7 +309,7 @@ def _refusal(
             where verdict not in ('loaded', 'repeated', 'superseded') order by 1 limit 1
             """
         )
-        line_number, reason = _row(cursor)
+        line_number, reason = row(cursor)
         return (
             f"{counts.rejected} of {counts.received} lines rejected, more than"
             f" {100 * max_rejected_share:g}% (MAX_REJECTED_SHARE); the first is line {line_number}"
@@ -497,7 +400,7 @@ def _record(
             "started_at": started_at,
         },
     )
-    (delivery_id,) = _row(cursor)
+    (delivery_id,) = row(cursor)
     cursor.execute(
         """
         insert into staging.quarantine (delivery_id, line_number, reason, raw_line)
@@ -589,9 +492,3 @@ def _record_replay(cursor: Cursor, delivery_id: int, counts: Counts) -> None:
         """,
         {**asdict(counts), "delivery_id": delivery_id},
     )
-
-
-def _row(cursor: Cursor) -> tuple[Any, ...]:
-    row = cursor.fetchone()
-    assert row is not None
-    return row

@@ -1,8 +1,8 @@
--- Back to the old shape, as long as nothing was loaded since the upgrade:
---     psql -v ON_ERROR_STOP=1 -f migrations/upgrade/back.sql
+-- Back to the old shape, as long as nothing was loaded since the takeover:
+--     psql -v ON_ERROR_STOP=1 -f migrations/takeover/back.sql
 -- Keeps every row of old. Room for longer names, cities added to mart.d_city, and the tables of the
 -- ledger and of mart.f_customer_retention, now empty, stay: the old pipeline does not notice them,
--- and the next upgrade fills them anew.
+-- and the next takeover fills them anew.
 
 set client_min_messages = warning;
 set lock_timeout = '10min';
@@ -14,7 +14,7 @@ begin
             select from staging.delivery
             where report_id != 'old warehouse' and outcome = 'accepted'
         ) then
-            raise exception 'something was loaded since the upgrade: the old shape cannot hold it';
+            raise exception 'something was loaded since the takeover: the old shape cannot hold it';
         end if;
     end if;
 end

@@ -19,12 +19,11 @@ import pytest
 from old_pipeline import DAYS, FIRST, LAST, QUERIES, orders_of, with_refunds
 from support import DATABASE, ROOT, Dbt, Warehouse, database, deliverer, run_command
 
-from loaders import upgrade
+from checks.prove import ProofError, prove
 from loaders.errors import DeliveryRefused, TerminalError, TransientError
-from loaders.upgrade import steps as upgrade_steps
-from loaders.upgrade import warehouse as upgrade_warehouse
 from local.postgres import EmbeddedPostgres
-from local.prove import ProofError, prove
+from migrations import takeover
+from migrations.takeover import changes, old_warehouse
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 NEW_DAY = LAST + timedelta(days=1)
@@ -87,13 +86,13 @@ def _keep_dbt_here(dbt: Dbt, monkeypatch: pytest.MonkeyPatch) -> None:
         done = dbt.invoke(*arguments)
         assert done.success, (done.exception, [r.message for r in done.result or []])
 
-    monkeypatch.setattr(upgrade_steps, "run_dbt", run)
+    monkeypatch.setattr(changes, "run_dbt", run)
 
 
-def upgraded(**options: Any) -> list[str]:
+def taken_over(**options: Any) -> list[str]:
     """Upgrade; return what was said."""
     said: list[str] = []
-    upgrade.upgrade(say=said.append, **options)
+    takeover.take_over(say=said.append, **options)
     return said
 
 
@@ -168,7 +167,7 @@ def everything(warehouse: Warehouse) -> dict[str, list[Any]]:
 
 
 # What an upgraded warehouse may have that a fresh one has not, and the other way round.
-ONLY_UPGRADED = {
+ONLY_TAKEN_OVER = {
     *(
         (table, kind, text)
         for table in ("mart.d_item", "mart.d_city", "mart.d_customer", "mart.f_sales")
@@ -202,7 +201,7 @@ def without_sequences(rows: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
 # --------------------------------------------------------------------------------- tests
 
 
-def test_an_upgraded_warehouse_and_a_fresh_one_end_up_equal(
+def test_a_taken_over_warehouse_and_a_fresh_one_end_up_equal(
     any_server: EmbeddedPostgres, dbt_parsed: Dbt, tmp_path: Path
 ) -> None:
     deliver = deliverer(tmp_path)
@@ -220,11 +219,11 @@ def test_an_upgraded_warehouse_and_a_fresh_one_end_up_equal(
 
     with database(any_server, "old_warehouse") as warehouse:
         # As an operator would: the command line, with dbt as its own program.
-        plan = run_command("python", "-m", "loaders", "upgrade", "--plan").stdout
+        plan = run_command("python", "-m", "migrations", "takeover", "--plan").stdout
         assert "refund_flag: false for 462 rows" in plan and "nothing was changed" in plan
-        done = run_command("python", "-m", "loaders", "upgrade").stdout
+        done = run_command("python", "-m", "migrations", "takeover").stdout
         assert done.endswith("done: this warehouse has the new shape\n")
-        again = run_command("python", "-m", "loaders", "upgrade").stdout
+        again = run_command("python", "-m", "migrations", "takeover").stdout
         assert again.endswith("this warehouse has the new shape: nothing to do\n")
         took_over = contents(warehouse, *TABLES, without="id")
         shape = catalogue(warehouse)
@@ -239,7 +238,7 @@ def test_an_upgraded_warehouse_and_a_fresh_one_end_up_equal(
         later_deliveries()
         assert contents(warehouse, *TABLES, without="id") == later
     assert later["mart.f_sales"] != took_over["mart.f_sales"]
-    assert without_sequences(shape) - fresh_shape == ONLY_UPGRADED
+    assert without_sequences(shape) - fresh_shape == ONLY_TAKEN_OVER
     assert fresh_shape - shape == ONLY_FRESH
 
 
@@ -247,7 +246,7 @@ def test_queries_of_old_return_the_same(old: Warehouse, dbt_parsed: Dbt, tmp_pat
     old_pipeline.build_day(old, DAYS[4])  # twice in the marts, and so it stays
     before = {name: old.query(text) for name, text in QUERIES.items()}
     assert len(before) >= 10 and all(before[name] for name in before if "without" not in name)
-    upgraded()
+    taken_over()
     assert {name: old.query(text) for name, text in QUERIES.items()} == before
     # Nor does a day with refunds change what the days before it say.
     deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
@@ -258,20 +257,20 @@ def test_queries_of_old_return_the_same(old: Warehouse, dbt_parsed: Dbt, tmp_pat
 
 def test_a_plan_changes_nothing(old: Warehouse) -> None:
     before = catalogue(old), everything(old)
-    said = upgraded(plan=True)
+    said = taken_over(plan=True)
     assert said[-1] == "nothing was changed"
     assert any("mart.f_sales.uniq_id: order key for 462 rows" in line for line in said)
     assert (catalogue(old), everything(old)) == before
     # What it announces is what is then done, and in this order.
     announced = [line.strip() for line in said if line.startswith("  ")]
     assert len(announced) > 15
-    assert [line for line in upgraded() if line in announced] == announced
+    assert [line for line in taken_over() if line in announced] == announced
 
 
-def test_a_second_upgrade_changes_nothing(old: Warehouse) -> None:
-    upgraded()
+def test_a_second_takeover_changes_nothing(old: Warehouse) -> None:
+    taken_over()
     before = catalogue(old), everything(old)
-    assert upgraded()[-1] == "this warehouse has the new shape: nothing to do"
+    assert taken_over()[-1] == "this warehouse has the new shape: nothing to do"
     assert (catalogue(old), everything(old)) == before
 
 
@@ -280,21 +279,21 @@ class Killed(BaseException):
 
 
 @pytest.mark.faults
-def test_an_upgrade_survives_a_kill_after_every_change(
+def test_a_takeover_survives_a_kill_after_every_change(
     old_template: EmbeddedPostgres, dbt_parsed: Dbt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _keep_dbt_here(dbt_parsed, monkeypatch)
     # Several batches, so that one can be killed between two.
-    monkeypatch.setattr(upgrade_steps, "BATCH_ROWS", 100)
+    monkeypatch.setattr(changes, "BATCH_ROWS", 100)
     with database(old_template, "old_warehouse") as warehouse:
-        upgraded()
+        taken_over()
         shape, rows = catalogue(warehouse), _without_times(warehouse)
     kills = []
 
     def dying(name: str) -> Callable[..., None]:
-        change = getattr(upgrade_warehouse.Warehouse, name)
+        change = getattr(old_warehouse.OldWarehouse, name)
 
-        def run(self: upgrade_warehouse.Warehouse, *arguments: Any) -> None:
+        def run(self: old_warehouse.OldWarehouse, *arguments: Any) -> None:
             change(self, *arguments)
             kills.append((name, str(arguments)[:80]))
             raise Killed
@@ -304,10 +303,10 @@ def test_an_upgrade_survives_a_kill_after_every_change(
     with database(old_template, "old_warehouse") as warehouse:
         with monkeypatch.context() as patch:
             for name in ("alter", "alone", "write"):
-                patch.setattr(upgrade_warehouse.Warehouse, name, dying(name))
+                patch.setattr(old_warehouse.OldWarehouse, name, dying(name))
             for _ in range(200):
                 try:
-                    upgraded()
+                    taken_over()
                     break
                 except Killed:
                     continue
@@ -330,7 +329,7 @@ def test_an_index_that_a_killed_run_left_half_built_is_built_anew(old: Warehouse
         reader.set_session(isolation_level="REPEATABLE READ")
         reader.cursor().execute("select 1")
         run = subprocess.Popen(
-            [sys.executable, "-m", "loaders", "upgrade"], cwd=ROOT, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "migrations", "takeover"], cwd=ROOT, stdout=subprocess.DEVNULL
         )
         half_built = (
             "select count(*) from pg_index where not indisvalid"
@@ -343,7 +342,7 @@ def test_an_index_that_a_killed_run_left_half_built_is_built_anew(old: Warehouse
         _wait_for(lambda: old.value(WORKING) == 0)
         assert old.value(half_built) == 1
         reader.rollback()
-    upgraded()
+    taken_over()
     assert old.value(half_built) == 0
     assert any("INVALID" in row[2] for row in catalogue(old)) is False
 
@@ -359,7 +358,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 @pytest.mark.faults
-def test_a_long_reader_makes_the_upgrade_wait_and_other_readers_not(old: Warehouse) -> None:
+def test_a_long_reader_makes_the_takeover_wait_and_other_readers_not(old: Warehouse) -> None:
     slowest, stop = 0.0, threading.Event()
 
     def keep_reading() -> None:
@@ -376,10 +375,10 @@ def test_a_long_reader_makes_the_upgrade_wait_and_other_readers_not(old: Warehou
     with closing(old.connect()) as long_reader:
         long_reader.cursor().execute("select count(*) from mart.f_sales")
         reading.start()
-        upgrading = threading.Thread(target=upgraded)
-        upgrading.start()
+        taking_over = threading.Thread(target=taken_over)
+        taking_over.start()
         time.sleep(4)
-        assert upgrading.is_alive()
+        assert taking_over.is_alive()
         assert "refund_flag" not in [
             name
             for (name,) in old.query(
@@ -387,10 +386,10 @@ def test_a_long_reader_makes_the_upgrade_wait_and_other_readers_not(old: Warehou
             )
         ]
         long_reader.rollback()
-    upgrading.join(60)
+    taking_over.join(60)
     stop.set()
     reading.join()
-    assert not upgrading.is_alive()
+    assert not taking_over.is_alive()
     # READERS_WAIT is 0.2 s; the rest is for a busy machine.
     assert slowest < 1.5
 
@@ -399,7 +398,7 @@ def test_sales_get_the_key_of_their_order_line(old: Warehouse) -> None:
     old_pipeline.build_day(old, DAYS[4])
     old.query("delete from mart.f_sales where id = (select min(id) from mart.f_sales)")
     day, rows = int(f"{DAYS[4]:%Y%m%d}"), len(orders_of(DAYS[4]))
-    upgraded()
+    taken_over()
     keys = old.query(
         """
         select s.uniq_id, o.uniq_id, s.id, s.uniq_id = 'mart.f_sales.id=' || s.id
@@ -424,34 +423,32 @@ def test_sales_get_the_key_of_their_order_line(old: Warehouse) -> None:
 def test_sales_that_the_old_pipeline_adds_after_a_kill_get_a_key_too(
     old: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyed = next(number for number, step in enumerate(upgrade_steps.STEPS, 1) if step is KEYS_STEP)
+    keyed = next(number for number, step in enumerate(changes.CHANGES, 1) if step is KEYS_CHANGE)
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade_steps, "STEPS", upgrade_steps.STEPS[:keyed])
-        upgraded()
+        patch.setattr(changes, "CHANGES", changes.CHANGES[:keyed])
+        taken_over()
     old.query(
         "insert into mart.f_sales (date_id, item_id, customer_id, city_id, quantity,"
         " payment_amount, refund_flag) select date_id, item_id, customer_id, city_id, quantity,"
         " payment_amount, false from mart.f_sales where date_id = 20240205"
     )
-    upgraded()
+    taken_over()
     assert old.value("select count(*) from mart.f_sales where uniq_id like 'mart.f%%'") == 33
 
 
-KEYS_STEP = next(step for step in upgrade_steps.STEPS if step.run is upgrade_steps._order_keys)
+KEYS_CHANGE = next(step for step in changes.CHANGES if step.run is changes._order_keys)
 
 
 def test_no_load_starts_before_the_ledger_is_there(
     old: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     last = next(
-        number
-        for number, step in enumerate(upgrade_steps.STEPS)
-        if step.run is upgrade_steps._ledger_tables
+        number for number, step in enumerate(changes.CHANGES) if step.run is changes._ledger_tables
     )
     for steps in (0, last):
         with monkeypatch.context() as patch:
-            patch.setattr(upgrade_steps, "STEPS", upgrade_steps.STEPS[:steps])
-            upgraded()
+            patch.setattr(changes, "CHANGES", changes.CHANGES[:steps])
+            taken_over()
         rows = contents(old, "staging.user_order_log")
         with pytest.raises(TerminalError, match="not prepared"):
             deliverer(tmp_path)(str(DAYS[0]), orders_of(DAYS[0], "increment"))
@@ -478,15 +475,15 @@ def test_days_that_differ_are_told_and_rebuilt_on_request_only(
     ]
     before = old.query(QUERIES["revenue by day"])
     for options in ({"plan": True}, {}, {}):
-        said = upgraded(**options)
+        said = taken_over(**options)
         assert [line for line in said if re.match("  2024", line)] == expected
         assert old.query(QUERIES["revenue by day"]) == before
-    upgraded(rebuild=[twice])
+    taken_over(rebuild=[twice])
     after = dict(old.query(QUERIES["revenue by day"]))
     assert after.pop(twice) * 2 == dict(before)[twice]
     assert after == {day: revenue for day, revenue in before if day != twice}
     with pytest.raises(TerminalError, match="would empty it in the marts"):
-        upgraded(rebuild=[gone])
+        taken_over(rebuild=[gone])
     # A run without a window rebuilds what can be rebuilt.
     dbt_parsed.run()
     rebuilt = dict(old.query(QUERIES["revenue by day"]))
@@ -512,13 +509,13 @@ def test_a_proof_leaves_alone_what_is_as_the_old_pipeline_left_it(
     old.query("insert into mart.d_item (item_id, item_name) values (77, 'of old')")
     old.query("update mart.f_sales set item_id = 77 where date_id = %s", (int(f"{gone:%Y%m%d}"),))
     old.query("update mart.d_calendar set day_name = 'Lundi' where day_name = 'Monday'")
-    upgraded()
+    taken_over()
     with pytest.raises(ProofError, match="nothing to prove yet"):
-        prove(os.environ)
+        prove()
     deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY, "increment")))
     dbt_parsed.run(ds=str(NEW_DAY))
     before = contents(old, *TABLES, without="id")
-    assert prove(os.environ), capsys.readouterr().out
+    assert prove(), capsys.readouterr().out
     said = capsys.readouterr().out
     assert f"left out, as the old pipeline left them: {twice}, {gone}, {LAST}\n" in said
     assert contents(old, *TABLES, without="id") == before
@@ -529,14 +526,14 @@ def test_a_proof_leaves_alone_what_is_as_the_old_pipeline_left_it(
         "update mart.f_sales set quantity = -9 where refund_flag and date_id = %s",
         (int(f"{NEW_DAY:%Y%m%d}"),),
     )
-    assert not prove(os.environ)
+    assert not prove()
     said = capsys.readouterr().out
     assert "one after the other    changed f_sales" in said
     assert re.search(r"mart.f_sales, .* DIFFERS\n", said)
 
 
 def test_the_ledger_knows_the_days_that_are_there(old: Warehouse, tmp_path: Path) -> None:
-    upgraded()
+    taken_over()
     entry = old.query(
         "select kind, outcome, first_day, last_day, received, loaded, quantity, payment_amount"
         " from staging.delivery"
@@ -559,7 +556,7 @@ def test_the_ledger_knows_the_days_that_are_there(old: Warehouse, tmp_path: Path
 
 
 def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Path) -> None:
-    upgraded()
+    taken_over()
     line = orders_of(LAST)[0]
     deliverer(tmp_path)(str(NEW_DAY), [{**line, "date_time": f"{NEW_DAY}T00:00:00"}])
     count = "select count(*) from staging.user_order_log where uniq_id = %s"
@@ -665,14 +662,14 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
         ),
     ],
 )
-def test_what_cannot_be_upgraded_is_refused_before_anything_is_touched(
+def test_what_cannot_be_taken_over_is_refused_before_anything_is_touched(
     old: Warehouse, damage: str, sentence: str
 ) -> None:
     old.query(damage)
     before = catalogue(old), everything(old)
     for options in ({"plan": True}, {}):
         with pytest.raises(TerminalError, match=re.escape(sentence)) as refused:
-            upgraded(**options)
+            taken_over(**options)
         assert str(refused.value).endswith("Nothing was changed.")
     assert (catalogue(old), everything(old)) == before
 
@@ -680,9 +677,9 @@ def test_what_cannot_be_upgraded_is_refused_before_anything_is_touched(
 def test_a_table_of_the_shop_s_own_may_refer_to_the_calendar(old: Warehouse) -> None:
     old.query("create table public.holidays (day int references mart.d_calendar)")
     old.query("insert into public.holidays values (20240205)")
-    upgraded()
+    taken_over()
     # It sees the keys between the warehouse's own tables too.
-    assert upgraded()[-1] == "this warehouse has the new shape: nothing to do"
+    assert taken_over()[-1] == "this warehouse has the new shape: nothing to do"
 
 
 def test_another_user_s_tables_are_refused(old: Warehouse) -> None:
@@ -691,19 +688,19 @@ def test_another_user_s_tables_are_refused(old: Warehouse) -> None:
         old.query("grant reporting to warehouse; alter table mart.d_item owner to reporting")
         old.query("revoke reporting from warehouse")
         with pytest.raises(TerminalError, match=r"mart\.d_item belongs to another user"):
-            upgraded()
+            taken_over()
     finally:
         old.query("grant reporting to warehouse")
         old.query("reassign owned by reporting to warehouse; drop owned by reporting")
         old.query("drop role reporting")
 
 
-def test_a_database_of_another_user_is_upgraded(old: Warehouse) -> None:
+def test_a_database_of_another_user_is_taken_over(old: Warehouse) -> None:
     old.query("create role provider; grant provider to warehouse")
     try:
         old.query(f"alter database {DATABASE} owner to provider; revoke provider from warehouse")
         assert not old.value("select has_database_privilege(current_database(), 'create')")
-        assert upgraded()[-1] == "done: this warehouse has the new shape"
+        assert taken_over()[-1] == "done: this warehouse has the new shape"
     finally:
         old.query("grant provider to warehouse")
         old.query(f"alter database {DATABASE} owner to warehouse; drop role provider")
@@ -725,21 +722,21 @@ def test_migrations_that_fail_are_told_in_a_sentence(
 ) -> None:
     old.query(damage)
     with pytest.raises(TerminalError, match=re.escape(sentence)) as failed:
-        upgraded()
+        taken_over()
     assert "the next run goes on from there" in str(failed.value)
 
 
 def test_a_fresh_warehouse_has_nothing_to_do(warehouse: Warehouse) -> None:
     before = catalogue(warehouse), everything(warehouse)
-    assert upgraded()[-1] == "this warehouse has the new shape: nothing to do"
+    assert taken_over()[-1] == "this warehouse has the new shape: nothing to do"
     assert (catalogue(warehouse), everything(warehouse)) == before
 
 
 def test_cities_that_only_the_sales_know_are_added_and_told(old: Warehouse) -> None:
     old.query("update mart.f_sales set city_id = 99 where id in (1, 2)")
     old.query("delete from mart.d_city where city_id = 3")
-    assert any(line.startswith("  mart.d_city: 2 rows more") for line in upgraded(plan=True))
-    upgraded()
+    assert any(line.startswith("  mart.d_city: 2 rows more") for line in taken_over(plan=True))
+    taken_over()
     assert old.query("select city_id, city_name from mart.d_city order by 1") == [
         (1, "Казань"),
         (2, "Ярославль"),
@@ -751,36 +748,36 @@ def test_cities_that_only_the_sales_know_are_added_and_told(old: Warehouse) -> N
 def test_rows_of_dimensions_that_nothing_mentions_stay(old: Warehouse) -> None:
     old.query("insert into mart.d_item (item_id, item_name) values (77, 'never sold')")
     before = contents(old, "mart.d_item", "mart.d_city", "mart.d_customer")
-    upgraded()
+    taken_over()
     assert contents(old, "mart.d_item", "mart.d_city", "mart.d_customer") == before
 
 
 @pytest.mark.faults
-def test_two_upgrades_at_once_do_not_meet(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "OTHER_RUN_SECONDS", 0.1)
+def test_two_takeovers_at_once_do_not_meet(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "OTHER_RUN_SECONDS", 0.1)
     with closing(old.connect()) as other:
-        other.cursor().execute("select pg_advisory_lock(hashtext('upgrade'))")
+        other.cursor().execute("select pg_advisory_lock(hashtext('takeover'))")
         before = catalogue(old)
-        with pytest.raises(TransientError, match="another upgrade is at work"):
-            upgraded()
+        with pytest.raises(TransientError, match="another takeover is at work"):
+            taken_over()
     assert catalogue(old) == before
 
 
 @pytest.mark.faults
 def test_who_is_in_the_way_is_named(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade_warehouse, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(old_warehouse, "PATIENCE_SECONDS", 1)
     with closing(old.connect()) as reader:
         reader.cursor().execute("set application_name = 'a long report'")
         reader.cursor().execute("select count(*) from mart.d_item")
         with pytest.raises(TransientError, match=r"mart\.d_item was in use .*a long report"):
-            upgraded()
-    upgraded()
+            taken_over()
+    taken_over()
 
 
 def test_migrations_alone_do_not_touch_an_old_warehouse(old: Warehouse) -> None:
     before = catalogue(old), everything(old)
     done = run_command("alembic", "upgrade", "head", check=False)
-    assert done.returncode and "python -m loaders upgrade --plan" in done.stderr + done.stdout
+    assert done.returncode and "python -m migrations takeover --plan" in done.stderr + done.stdout
     assert (catalogue(old), everything(old)) == before
 
 
@@ -789,7 +786,7 @@ def test_migrations_alone_do_not_touch_an_old_warehouse(old: Warehouse) -> None:
 
 def _go_back(server: EmbeddedPostgres, *, check: bool = True) -> str:
     done = subprocess.run(
-        [server.bin_dir / "psql", "-v", "ON_ERROR_STOP=1", "-f", "migrations/upgrade/back.sql"],
+        [server.bin_dir / "psql", "-v", "ON_ERROR_STOP=1", "-f", "migrations/takeover/back.sql"],
         cwd=ROOT,
         text=True,
         capture_output=True,
@@ -799,16 +796,14 @@ def _go_back(server: EmbeddedPostgres, *, check: bool = True) -> str:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(
-    "steps", [*range(0, len(upgrade_steps.STEPS), 4), len(upgrade_steps.STEPS)]
-)
+@pytest.mark.parametrize("steps", [*range(0, len(changes.CHANGES), 4), len(changes.CHANGES)])
 def test_the_way_back_is_open_after_any_step(
     old: Warehouse,
     old_template: EmbeddedPostgres,
     monkeypatch: pytest.MonkeyPatch,
     steps: int,
 ) -> None:
-    _upgrade_and_go_back(old, old_template, monkeypatch, steps)
+    _take_over_and_go_back(old, old_template, monkeypatch, steps)
 
 
 def test_the_way_back_is_open_on_the_oldest_postgresql(
@@ -816,17 +811,17 @@ def test_the_way_back_is_open_on_the_oldest_postgresql(
 ) -> None:
     _keep_dbt_here(dbt_parsed, monkeypatch)
     with database(debian_15, "old_warehouse") as old:
-        _upgrade_and_go_back(old, debian_15, monkeypatch, len(upgrade_steps.STEPS))
+        _take_over_and_go_back(old, debian_15, monkeypatch, len(changes.CHANGES))
 
 
-def _upgrade_and_go_back(
+def _take_over_and_go_back(
     old: Warehouse, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     before, rows = catalogue(old), contents(old, *TABLES[:-1])
     answers = {name: old.query(text) for name, text in QUERIES.items()}
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade_steps, "STEPS", upgrade_steps.STEPS[:steps])
-        upgraded()
+        patch.setattr(changes, "CHANGES", changes.CHANGES[:steps])
+        taken_over()
     _go_back(server)
     ours = re.compile(r"staging\.(alembic|delivery|quarantine)|mart\.f_customer_retention")
     left = {row for row in catalogue(old) if not ours.match(row[0])}
@@ -839,7 +834,7 @@ def _upgrade_and_go_back(
     assert {name: old.query(text) for name, text in QUERIES.items()} == answers
     old_pipeline.load_day(old, NEW_DAY, orders_of(NEW_DAY))
     # And the way there is open again.
-    upgraded()
+    taken_over()
     assert old.value("select count(*) from staging.delivery_day") == len(DAYS) + 1
     assert old.value("select max(period_id) from mart.f_customer_retention") == "2024-W07"
 
@@ -848,14 +843,14 @@ def _upgrade_and_go_back(
 def test_a_delivery_that_comes_while_the_way_back_is_prepared_closes_it(
     old: Warehouse, old_template: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    upgraded()
+    taken_over()
     with closing(old.connect()) as reader:
         # Building an index beside others waits for whoever has a snapshot.
         reader.set_session(isolation_level="REPEATABLE READ")
         reader.cursor().execute("select 1")
         with ThreadPoolExecutor() as pool:
             going = pool.submit(_go_back, old_template, check=False)
-            index = f"select to_regclass('{upgrade_steps.BACK_KEY}') is not null"
+            index = f"select to_regclass('{changes.BACK_KEY}') is not null"
             _wait_for(lambda: old.value(index))
             deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
             before = everything(old)
@@ -865,18 +860,18 @@ def test_a_delivery_that_comes_while_the_way_back_is_prepared_closes_it(
 
 
 @pytest.mark.faults
-def test_the_upgrade_goes_on_after_a_way_back_that_was_given_up(
+def test_the_takeover_goes_on_after_a_way_back_that_was_given_up(
     old: Warehouse, old_template: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    upgraded()
+    taken_over()
     before = catalogue(old), everything(old)
     with closing(old.connect()) as reader:
         reader.cursor().execute("select count(*) from mart.f_sales")
         assert "lock timeout" in _go_back(old_template, check=False)
     assert (catalogue(old), everything(old)) != before
-    line = f"  {upgrade_steps.BACK_KEY}: dropped, a way back has left it"
-    assert line in upgraded(plan=True)
-    assert line.strip() in upgraded()
+    line = f"  {changes.BACK_KEY}: dropped, a way back has left it"
+    assert line in taken_over(plan=True)
+    assert line.strip() in taken_over()
     assert (catalogue(old), everything(old)) == before
     # With it no uniq_id could stand on a second day.
     orders = [{**orders_of(LAST)[0], "date_time": f"{NEW_DAY}T00:00:00"}]
@@ -886,7 +881,7 @@ def test_the_upgrade_goes_on_after_a_way_back_that_was_given_up(
 def test_the_way_back_is_closed_once_something_was_loaded(
     old: Warehouse, old_template: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    upgraded()
+    taken_over()
     deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
     before = catalogue(old), everything(old)
     assert "something was loaded since" in _go_back(old_template, check=False)

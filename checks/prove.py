@@ -14,20 +14,19 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from psycopg2 import sql
 
-from loaders import upgrade
-from loaders.upgrade.tables import CALENDAR, COLUMNS
-from local.postgres import connect
-from local.settings import BIN, ROOT
-from local.summary import MARTS
-from local.text import say
+from checks import dbt
+from loaders.errors import TerminalError
+from loaders.warehouse import connect
+from migrations import takeover
+from migrations.takeover.tables import CALENDAR, COLUMNS
 
 SCRATCH = "mart_proof"
 # Only a schema with this comment is ever dropped.
@@ -38,7 +37,7 @@ SHOWN_ROWS = 5
 KILL_TRIES = 3
 
 
-class ProofError(RuntimeError):
+class ProofError(TerminalError):
     """The proof could not be carried out; the text is one sentence for a person."""
 
 
@@ -56,8 +55,9 @@ class Difference:
         return not (self.only_in_mart or self.only_in_fresh)
 
 
-def prove(env: Mapping[str, str], days: int = DAYS) -> bool:
-    """Carry out the proof on the warehouse that `env` names; print it; return whether it holds.
+def prove(days: int = DAYS) -> bool:
+    """Carry out the proof on the warehouse that libpq's PG* variables name; print it; return
+    whether it holds.
 
     Args:
         days: so many of the last days are run again.
@@ -65,20 +65,19 @@ def prove(env: Mapping[str, str], days: int = DAYS) -> bool:
     Raises:
         ProofError: if a run failed, or staging changed meanwhile.
     """
-    with tempfile.TemporaryDirectory(prefix="proof-") as folder, _Proof(env, Path(folder)) as proof:
+    with tempfile.TemporaryDirectory(prefix="proof-") as folder, _Proof(Path(folder)) as proof:
         return proof.carry_out(days)
 
 
 class _Proof:
-    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
-        self._env = dict(env)
+    def __init__(self, folder: Path) -> None:
+        self._marts = [mart.name for mart in dbt.marts()]
         self._folder = folder
         self._number = 0
 
     def __enter__(self) -> "_Proof":
-        self._connection = connect(self._env)
+        self._connection = connect("prove")
         self._connection.autocommit = True
-        self._execute(sql.SQL("set application_name = 'prove'"))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,9 +86,9 @@ class _Proof:
     def carry_out(self, number: int) -> bool:
         if not self._value("select pg_try_advisory_lock(hashtext('make prove'))"):
             raise ProofError("Another proof is at work on this warehouse.")
-        self._taken_over = upgrade.was_taken_over(self._connection)
+        self._taken_over = takeover.was_taken_over(self._connection)
         self._old_days = (
-            upgrade.days_left_as_they_were(self._connection) if self._taken_over else []
+            takeover.days_left_as_they_were(self._connection) if self._taken_over else []
         )
         days = [
             day
@@ -105,16 +104,16 @@ class _Proof:
         self._drop_scratch()  # now, so that somebody else's schema is not noticed minutes later
         days.reverse()
         staged = self._checksum("staging", "user_order_log")
-        before = {mart: self._checksum("mart", mart) for mart in MARTS}
+        before = {mart: self._checksum("mart", mart) for mart in self._marts}
         changed = {
             "days again, one after the other": self._again(before, lambda: self._in_turn(days)),
             "days again, all at once": self._again(before, lambda: self._at_once(days)),
             "killed in the middle, run again": self._again(before, lambda: self._killed(days)),
         }
-        say("Building every mart afresh")
+        _say("Building every mart afresh")
         with self._scratch():
             self._dbt(f"{{mart_schema: {SCRATCH}}}").wait_well()
-            differences = [self._compare(mart) for mart in MARTS]
+            differences = [self._compare(mart) for mart in self._marts]
         if self._checksum("staging", "user_order_log") != staged:
             raise ProofError("Staging changed meanwhile (a load came in): prove again.")
         return self._report(changed, differences, self._unbalanced())
@@ -124,21 +123,21 @@ class _Proof:
     def _again(self, before: dict[str, Any], run: Callable[[], None]) -> list[str]:
         """Return the marts that a repetition changed."""
         run()
-        return [mart for mart in MARTS if self._checksum("mart", mart) != before[mart]]
+        return [mart for mart in self._marts if self._checksum("mart", mart) != before[mart]]
 
     def _in_turn(self, days: list[date]) -> None:
-        say(f"Running the models of {days[0]} to {days[-1]} again, one day after the other")
+        _say(f"Running the models of {days[0]} to {days[-1]} again, one day after the other")
         for day in days:
             self._dbt(f"{{ds: {day}}}").wait_well()
 
     def _at_once(self, days: list[date]) -> None:
-        say("... all at once")
+        _say("... all at once")
         runs = [self._dbt(f"{{ds: {day}}}") for day in days]
         for run in runs:
             run.wait_well()
 
     def _killed(self, days: list[date]) -> None:
-        say("... killed while it replaces mart.f_sales, then once more")
+        _say("... killed while it replaces mart.f_sales, then once more")
         variables = f"{{ds_start: {days[0]}, ds_end: {days[-1]}}}"
         for _ in range(KILL_TRIES):
             run = self._dbt(variables)
@@ -160,7 +159,7 @@ class _Proof:
     def _dbt(self, variables: str) -> "_DbtRun":
         # A target folder of its own: the manifest the DAGs read must not change.
         self._number += 1
-        return _DbtRun(variables, self._env, self._folder / str(self._number))
+        return _DbtRun(variables, self._folder / str(self._number))
 
     # -------------------------------------------------------------- comparing
 
@@ -330,17 +329,14 @@ class _Proof:
 class _DbtRun:
     """One `dbt run` in a process of its own."""
 
-    def __init__(self, variables: str, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, variables: str, folder: Path) -> None:
         folder.mkdir()
         self._log = folder / "output"
+        paths = ("--target-path", str(folder), "--log-path", str(folder))
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                [
-                    *(BIN / "dbt", "--quiet", "run", "--vars", variables),
-                    *("--target-path", folder, "--log-path", folder),
-                ],
-                cwd=ROOT,
-                env={**env, "DBT_PROJECT_DIR": str(ROOT / "dbt_project")},
+                dbt.command("--quiet", "run", "--vars", variables, *paths),
+                cwd=dbt.ROOT,
                 stdout=output,
                 stderr=output,
             )
@@ -349,3 +345,7 @@ class _DbtRun:
         """Wait for the end; raise ProofError with what dbt said if it failed."""
         if self.process.wait() != 0:
             raise ProofError(f"dbt run failed:\n{self._log.read_text()}")
+
+
+def _say(text: str) -> None:
+    print(f"{datetime.now():%H:%M:%S}  {text}", flush=True)

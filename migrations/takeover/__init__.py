@@ -1,10 +1,10 @@
-"""Brings a warehouse of the old pipeline to the shape of this one, in place.
+"""Takes over a warehouse of the old pipeline: brings it to the shape of this one, in place.
 
-Run: `python -m loaders upgrade --plan`, then without `--plan`; the walk-through is
-docs/upgrading.md, the way back migrations/upgrade/back.sql.
+Run: `python -m migrations takeover --plan`, then without `--plan`; the walk-through is
+docs/takeover.md, the way back back.sql beside this file.
 
-A list of steps, each of which asks the catalogue whether it is still to be done: so a run that was
-killed is finished by the next one, and one run too many changes nothing. Order lines and sales get
+A list of changes, each of which asks the catalogue whether it is still to be done. So the next run
+finishes what a killed one began, and one run too many changes nothing. Order lines and sales get
 what they lack first, the ledger comes last: without it no load of this pipeline starts.
 
 No step stops readers while it works. What must read or write every row does so under locks that let
@@ -22,30 +22,30 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from loaders import staging
 from loaders.errors import TerminalError, TransientError
-from loaders.upgrade import steps
-from loaders.upgrade.refusals import (
+from loaders.warehouse import connect
+from migrations.takeover import changes
+from migrations.takeover.old_warehouse import PATIENCE_SECONDS, OldWarehouse
+from migrations.takeover.refusals import (
     refuse_rebuilding_nothing,
     refuse_strangers,
     refuse_what_does_not_fit,
 )
-from loaders.upgrade.tables import ORDERS, SALES
-from loaders.upgrade.warehouse import PATIENCE_SECONDS, Warehouse
+from migrations.takeover.tables import ORDERS, SALES
 
 # A killed run's last statement goes on until the server notices (CONNECTION_CHECK).
 CONNECTION_CHECK = "5s"
 OTHER_RUN_SECONDS = 15
 
 
-def upgrade(
+def take_over(
     *, plan: bool = False, rebuild: Sequence[date] = (), say: Callable[[str], None] = print
 ) -> None:
-    """Upgrade the warehouse that libpq's PG* variables name.
+    """Take over the warehouse that libpq's PG* variables name.
 
     Args:
         plan: say what would change and how many rows; change nothing.
-        rebuild: days whose rows in the marts are made anew from staging, after the upgrade.
+        rebuild: days whose rows in the marts are made anew from staging, afterwards.
         say: takes every line of the report.
 
     Raises:
@@ -58,9 +58,9 @@ def upgrade(
     if missing := [name for name in ("PGHOST", "PGUSER", "PGDATABASE") if name not in os.environ]:
         raise TerminalError(f"not set in the environment: {', '.join(missing)}")
     try:
-        with closing(staging.connect()) as connection:
+        with closing(connect("takeover")) as connection:
             connection.set_session(readonly=plan, autocommit=True)
-            warehouse = Warehouse(connection, say)
+            warehouse = OldWarehouse(connection, say)
             warehouse.rows(
                 # The server's own defaults may be short; the second ends what a killed run has
                 # left; the last is for sorting what is compared.
@@ -79,7 +79,7 @@ def upgrade(
             for day in rebuild:
                 say(f"rebuilding {day}{' (not now: --plan)' if plan else ''}")
                 if not plan:
-                    steps.run_dbt("run", "--vars", f"{{ds: '{day}'}}")
+                    changes.run_dbt("run", "--vars", f"{{ds: '{day}'}}")
     except psycopg2.OperationalError as error:
         raise TransientError(
             f"the warehouse went away: {error}; run this again to go on".strip()
@@ -91,11 +91,11 @@ def upgrade(
         ) from error
 
 
-def _go(warehouse: Warehouse, *, plan: bool) -> None:
+def _go(warehouse: OldWarehouse, *, plan: bool) -> None:
     heading = "to do:" if plan else None
     done = 0
-    for step in steps.STEPS:
-        if (what := step.pending(warehouse)) is None:
+    for change in changes.CHANGES:
+        if (what := change.pending(warehouse)) is None:
             continue
         if heading:
             warehouse.say(heading)
@@ -103,7 +103,7 @@ def _go(warehouse: Warehouse, *, plan: bool) -> None:
         done += 1
         warehouse.say(f"  {what}" if plan else what)
         if not plan:
-            step.run(warehouse)
+            change.run(warehouse)
     if not done:
         warehouse.say("this warehouse has the new shape: nothing to do")
     elif plan:
@@ -112,45 +112,45 @@ def _go(warehouse: Warehouse, *, plan: bool) -> None:
         warehouse.say("done: this warehouse has the new shape")
 
 
-def _be_the_only_one(warehouse: Warehouse) -> None:
+def _be_the_only_one(warehouse: OldWarehouse) -> None:
     # Asked for again and again instead of waited for: who waits holds a snapshot, and building an
     # index beside others waits for that.
     deadline = time.monotonic() + OTHER_RUN_SECONDS
-    while not warehouse.value("select pg_try_advisory_lock(hashtext('upgrade'))"):
+    while not warehouse.value("select pg_try_advisory_lock(hashtext('takeover'))"):
         if time.monotonic() > deadline:
-            raise TransientError("another upgrade is at work here: wait for its end")
+            raise TransientError("another takeover is at work here: wait for its end")
         time.sleep(0.5)
 
 
 def was_taken_over(connection: Connection) -> bool:
-    """Return whether this is a warehouse of the old pipeline that was upgraded."""
+    """Return whether this is a warehouse of the old pipeline that was taken over."""
     query = "select exists (select from staging.delivery where report_id = %s)"
-    taken_over: bool = Warehouse(connection, print).value(query, (steps.REPORT_ID,))
+    taken_over: bool = OldWarehouse(connection, print).value(query, (changes.REPORT_ID,))
     return taken_over
 
 
 def days_left_as_they_were(connection: Connection) -> list[date]:
     """Return the days of a warehouse that was taken over whose sales are the old pipeline's still,
     and not those of staging."""
-    warehouse = Warehouse(connection, print)
+    warehouse = OldWarehouse(connection, print)
     delivered_since = {
         day
         for (day,) in warehouse.rows(
             "select day from staging.delivery_day inner join staging.delivery using (delivery_id)"
             " where report_id != %s",
-            (steps.REPORT_ID,),
+            (changes.REPORT_ID,),
         )
     }
     return [day for day, *_ in _differences(warehouse) if day not in delivered_since]
 
 
-def _differences(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+def _differences(warehouse: OldWarehouse) -> list[tuple[Any, ...]]:
     # Refunds are negative in the mart only, and there are none before there is a status.
     refunded = "status = 'refunded'" if "status" in warehouse.columns(ORDERS) else "false"
-    return warehouse.rows((steps.SQL / "differences.sql").read_text().format(refunded=refunded))
+    return warehouse.rows((changes.SQL / "differences.sql").read_text().format(refunded=refunded))
 
 
-def _tell_differences(warehouse: Warehouse) -> None:
+def _tell_differences(warehouse: OldWarehouse) -> None:
     """Say on which days the sales are not those of staging: left as they are, unless asked."""
     warehouse.say(
         f"{ORDERS}: {warehouse.row_count(ORDERS):,} rows;"
