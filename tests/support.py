@@ -6,21 +6,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
-from dbt.adapters.base import impl as adapter
-from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from loaders import landing
 from loaders.deliveries import Delivery
 from loaders.landing import LoadResult
 from loaders.order_file import REQUIRED_COLUMNS, OrderFile
 from loaders.warehouse import clock
-from local.postgres import EmbeddedPostgres
+from local.postgres import EmbeddedPostgres, connect
 
 ROOT = Path(__file__).resolve().parents[1]
 # One name for all tests: dbt keeps it in what it has parsed.
@@ -75,19 +74,7 @@ def run_command(*arguments: str, check: bool = True) -> subprocess.CompletedProc
 
 
 def _statement(server: EmbeddedPostgres, statement: str) -> None:
-    connection = psycopg2.connect(
-        **{
-            keyword: server.env("postgres")[name]
-            for keyword, name in (
-                ("host", "PGHOST"),
-                ("port", "PGPORT"),
-                ("user", "PGUSER"),
-                ("password", "PGPASSWORD"),
-                ("dbname", "PGDATABASE"),
-            )
-        }
-    )
-    with closing(connection):
+    with closing(connect(server.env("postgres"))) as connection:
         connection.autocommit = True
         connection.cursor().execute(statement)
 
@@ -108,16 +95,30 @@ def database(server: EmbeddedPostgres, template: str, keep_as: str = "") -> Iter
         _statement(server, f"drop database {DATABASE} with (force)")
 
 
+@dataclass(frozen=True)
+class DbtDone:
+    """What became of a dbt command; `result` is what dbt returns for its kind."""
+
+    success: bool
+    exception: BaseException | None
+    result: Any
+
+
 class Dbt:
     """dbt in this process: the project is parsed once, so that a run takes half a second."""
 
     def __init__(self) -> None:
+        # Not at the top: most tests do without, and its import takes a second.
+        from dbt.adapters.base import impl as adapter
+        from dbt.cli.main import dbtRunner
+
+        self._adapter, self._runner = adapter, dbtRunner
         parsed = dbtRunner().invoke(["--quiet", "parse"])
         assert parsed.success, parsed.exception
-        self._manifest = parsed.result
-        self._flag_count = len(adapter.DEFAULT_BASE_BEHAVIOR_FLAGS)
+        self._manifest: Any = parsed.result
+        self._flag_count = len(self._adapter.DEFAULT_BASE_BEHAVIOR_FLAGS)
 
-    def invoke(self, *arguments: str, **variables: Any) -> dbtRunnerResult:
+    def invoke(self, *arguments: str, **variables: Any) -> DbtDone:
         """Run a dbt command with these variables; return what became of it."""
         options = ["--vars", str(variables)] if variables else []
         # dbt changes the manifest it is given. Its copy mixes up the lookups, which are made anew.
@@ -127,8 +128,9 @@ class Dbt:
                 setattr(manifest, name, None)
         # Every run lengthens this list, and each entry costs the next one a look at the call stack
         # (dbt-labs/dbt-adapters issue 2136).
-        del adapter.DEFAULT_BASE_BEHAVIOR_FLAGS[self._flag_count :]
-        return dbtRunner(manifest=manifest).invoke(["--quiet", *arguments, *options])
+        del self._adapter.DEFAULT_BASE_BEHAVIOR_FLAGS[self._flag_count :]
+        done = self._runner(manifest=manifest).invoke(["--quiet", *arguments, *options])
+        return DbtDone(done.success, done.exception, done.result)
 
     def run(self, *arguments: str, **variables: Any) -> None:
         """Build the models for the window that the variables name."""

@@ -1,11 +1,10 @@
 """What the documents name exists: targets, commands, files."""
 
 import re
+from importlib import import_module
 
 import pytest
 from support import ROOT
-
-from loaders.__main__ import main
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -25,8 +24,10 @@ def test_every_make_target_exists() -> None:
     assert {(name, where) for name, where in named if name not in targets} == set()
 
 
-def test_every_command_of_the_loader_exists() -> None:
-    for name, where in found(r"python -m loaders ([a-z]+)"):
+@pytest.mark.parametrize("package", ["checks", "loaders", "migrations"])
+def test_every_command_of_the_packages_exists(package: str) -> None:
+    main = import_module(f"{package}.__main__").main
+    for name, where in found(rf"python -m {package} ([a-z]+)"):
         with pytest.raises(SystemExit) as ended:
             main([name, "--help"])
         assert ended.value.code == 0, f"{name} in {where}"

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psycopg2
-
 from local.airflow_api import AirflowApi, DagRun
 from local.pipeline import HISTORY, INCREMENT
+from local.postgres import connect
 from local.settings import Settings
 from local.stack import USER, Stack
 
@@ -107,10 +106,7 @@ def returned(api: AirflowApi, run: DagRun, task_id: str) -> Any:
 
 def query(stack: Stack, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement in the warehouse; return its rows."""
-    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password"}
-    where = {names[k]: v for k, v in stack.settings.warehouse.items() if k in names}
-    database = stack.settings.warehouse["PGDATABASE"]
-    with closing(psycopg2.connect(dbname=database, **where)) as connection, connection:
+    with closing(connect(stack.settings.warehouse)) as connection, connection:
         cursor = connection.cursor()
         cursor.execute(statement)
         return cursor.fetchall() if cursor.description else []

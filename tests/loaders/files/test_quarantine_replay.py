@@ -12,6 +12,7 @@ from support import Deliver, Warehouse, order
 
 from loaders import order_file, quarantine
 from loaders.__main__ import main
+from loaders.errors import DeliveryRefused
 
 DAY = "2024-02-25"
 LEDGER = "select received, loaded, repeated, rejected from staging.delivery where delivery_id = %s"
@@ -79,7 +80,7 @@ def test_list_groups_by_delivery_and_reason(
     deliver(DAY, [order("a", DAY, status="lost"), *plain()])
     deliver(DAY, [*plain(60), order("a", DAY, quantity=0), order("b", DAY, quantity=0)])
     refused = [order("a", DAY, status="lost"), order("b", DAY, status="?")]
-    with pytest.raises(order_file.DeliveryRefused):
+    with pytest.raises(DeliveryRefused):
         deliver(DAY, refused)
     assert run("list") == (
         "delivery 4 (increment 2024-02-25): refused: 2 of 2 lines rejected, more than 5%"
@@ -95,7 +96,7 @@ def test_list_groups_by_delivery_and_reason(
 
 def test_list_says_what_has_been_mended_by_a_later_delivery(deliver: Deliver, run: Run) -> None:
     def refuse(*delivery: Any) -> str:
-        with pytest.raises(order_file.DeliveryRefused):
+        with pytest.raises(DeliveryRefused):
             deliver(*delivery)
         return run("list").splitlines()[0]
 
@@ -299,7 +300,7 @@ def test_a_refused_delivery_is_replayed_as_a_whole_file(
     deliver(DAY, [order("previous", DAY)])
     path = tmp_path / "corrected.csv"
     path.write_text("id;uniq_id\n")
-    with pytest.raises(order_file.DeliveryRefused):
+    with pytest.raises(DeliveryRefused):
         deliver(DAY, path)
     before = state(warehouse)
     assert run("replay", "--delivery", 2, fails=True) == (

@@ -41,8 +41,9 @@ from support import ROOT, order
 from loaders import steps
 from loaders.deliveries import Delivery
 from loaders.errors import TerminalError, TransientError
+from loaders.http import Limits
 from loaders.order_file import REQUIRED_COLUMNS
-from loaders.report_api import Limits, ReportApi
+from loaders.report_api import ReportApi
 from loaders.settings import ReportApiSettings
 
 KEY = "5f55e6c0-e9e5-4a9c-b313-63c01fc31460"
