@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 READY := .venv/.ready
 LOCAL := $(BIN)/python -m local
+# Whole suites run in several processes, each with a database server of its own.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help run warehouse up down env load dbt prove takeover upgrade roles test test-faults lint fmt audit clean
@@ -50,10 +52,10 @@ roles: $(READY) ## make the accounts loader, transformer and reader, or update t
 	@settings=$$($(LOCAL) env) && eval "$$settings" && psql -X -q -v ON_ERROR_STOP=1 -c 'call staging.create_roles()'
 
 test: $(READY) ## run the tests: make test ARGS='-k refund'
-	@$(LOCAL) test
+	@ARGS="$${ARGS:-$(SIDE_BY_SIDE)}" $(LOCAL) test
 
 test-faults: $(READY) ## run the tests of kills, races and faults, which take minutes
-	@ARGS="-m faults $$ARGS" $(LOCAL) test
+	@ARGS="-m faults $${ARGS:-$(SIDE_BY_SIDE)}" $(LOCAL) test
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check

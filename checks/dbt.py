@@ -1,6 +1,7 @@
 """dbt as a program of its own, and what its manifest says of the marts."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ def marts() -> tuple[Mart, ...]:
     Raises:
         TerminalError: if dbt has not parsed the project yet.
     """
-    manifest = PROJECT / "target" / "manifest.json"
+    manifest = Path(os.environ.get("DBT_TARGET_PATH") or PROJECT / "target") / "manifest.json"
     try:
         nodes = json.loads(manifest.read_text())["nodes"].values()
     except FileNotFoundError:

@@ -25,6 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where dbt writes its manifest: test processes side by side must not share one."""
+    folder = tmp_path_factory.mktemp("dbt")
+    os.environ["DBT_TARGET_PATH"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """The PostgreSQL server of this test run."""
@@ -33,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 
 
 @pytest.fixture(scope="session")
-def template(server: EmbeddedPostgres) -> str:
+def template(server: EmbeddedPostgres, dbt_target: Path) -> str:
     """The name of a database with migrations applied and empty marts."""
     server.create_database("template_warehouse")
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +67,7 @@ def warehouse(server: EmbeddedPostgres, template: str) -> Iterator[Warehouse]:
 
 
 @pytest.fixture(scope="session")
-def dbt_parsed(server: EmbeddedPostgres) -> Dbt:
+def dbt_parsed(server: EmbeddedPostgres, dbt_target: Path) -> Dbt:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.env(DATABASE).items():
             patch.setenv(name, value)

@@ -1,17 +1,12 @@
 """A shop whose accepted deliveries are remembered: what the marts must hold is known."""
 
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from oracle import QUERIES, expected_marts
 from support import Deliver, Warehouse, order
-
-# What a run of the tests has tried, beside the tests themselves.
-TRIED: Counter[str] = Counter()
-
 
 WEEK = [f"2024-02-{day}" for day in range(19, 26)]
 

@@ -41,7 +41,8 @@ from shop_api.recorded import RecordedSource
 from shop_api.server import serve
 from shop_api.shop import Shop
 
-pytestmark = pytest.mark.faults
+# One Airflow serves all of them, and the last one stops it.
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("airflow")]
 
 MODELS = {"d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"}
 KEY = "the key of the service under test"

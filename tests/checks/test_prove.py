@@ -1,8 +1,10 @@
 """`make prove` on warehouses that keep the promise, and on such that do not."""
 
+from pathlib import Path
+
 import pytest
 from known_shop import WEEK, KnownShop, lines
-from support import ROOT, Dbt
+from support import Dbt
 
 from checks.prove import SCRATCH, ProofError, prove
 
@@ -26,7 +28,7 @@ def schemas(shop: KnownShop) -> int:
 
 
 def test_a_warehouse_that_keeps_the_promise(
-    week: KnownShop, capsys: pytest.CaptureFixture[str]
+    week: KnownShop, dbt_target: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = week.warehouse.marts()
     assert prove()
@@ -37,7 +39,7 @@ def test_a_warehouse_that_keeps_the_promise(
     assert week.warehouse.marts() == before
     assert schemas(week) == 0
     # The DAGs are drawn from it: it must not speak of the scratch.
-    assert SCRATCH not in (ROOT / "dbt_project" / "target" / "manifest.json").read_text()
+    assert SCRATCH not in (dbt_target / "manifest.json").read_text()
 
 
 def test_a_warehouse_whose_marts_were_tampered_with(

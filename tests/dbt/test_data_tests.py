@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ROOT, Dbt, Deliver, Warehouse, database, deliverer, order, run_command
+from support import Dbt, Deliver, Warehouse, database, deliverer, order, run_command
 
 from local.postgres import EmbeddedPostgres
 
@@ -142,8 +142,8 @@ def test_columns_that_lose_a_value_are_noticed(built: Warehouse, dbt_parsed: Dbt
     assert {str(result.status) for result in done.result} == {"fail"}
 
 
-def test_each_data_test_was_broken_here(dbt_parsed: Dbt) -> None:
-    manifest = json.loads((ROOT / "dbt_project" / "target" / "manifest.json").read_text())
+def test_each_data_test_was_broken_here(dbt_parsed: Dbt, dbt_target: Path) -> None:
+    manifest = json.loads((dbt_target / "manifest.json").read_text())
     tests = {
         node["name"]
         for node in manifest["nodes"].values()

@@ -3,7 +3,6 @@
 from collections import Counter
 
 import pytest
-from known_shop import TRIED
 
 COUNTED = {
     "test_a_killed_load": "kills of a load",
@@ -17,13 +16,15 @@ COUNTED = {
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    passed = Counter(
-        name
-        for report in terminalreporter.getreports("passed")
-        for part, name in COUNTED.items()
-        if part in report.nodeid
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    tried = Counter(
+        name for report in passed for part, name in COUNTED.items() if part in report.nodeid
     )
-    if passed or TRIED:
+    for report in passed:
+        for name, value in report.user_properties:
+            if name == "tried":
+                tried.update(value)
+    if tried:
         terminalreporter.section("tried against the promise")
-        for name, number in (TRIED + passed).items():
+        for name, number in tried.items():
             terminalreporter.write_line(f"{number:5} {name}")

@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from dbt_process import PATIENCE, DbtProcess
 from support import ROOT, Warehouse, command
-
-PATIENCE = 120.0
 
 
 class Gate:
@@ -43,7 +42,7 @@ class Gate:
             )
         ]
 
-    def wait(self, process: Started, number: int = 1) -> None:
+    def wait(self, process: Started | DbtProcess, number: int = 1) -> None:
         """Return when `number` of backends wait here."""
         give_up_at = time.monotonic() + PATIENCE
         while len(self.waiting()) < number:
@@ -120,14 +119,7 @@ class Started(subprocess.Popen[bytes]):
         assert self.wait(PATIENCE) == 0, self.said()
 
 
-def start_dbt(*arguments: str, folder: Path) -> Started:
-    """Start dbt with an output folder of its own."""
-    target = str(folder / f"target-{time.monotonic_ns()}")
-    paths = ("--target-path", target, "--log-path", target)
-    return Started("dbt", "run", *paths, *arguments, folder=folder)
-
-
-def kill(process: Started, how: signal.Signals = signal.SIGKILL) -> None:
+def kill(process: Started | DbtProcess, how: signal.Signals = signal.SIGKILL) -> None:
     """End a process as a crash would, and wait for its end."""
     assert process.poll() is None, "it had ended by itself"
     process.send_signal(how)

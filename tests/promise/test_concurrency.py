@@ -6,14 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from gate import PATIENCE, Started, gate_on_lock, gate_on_table, start_dbt, wait_blocked
+from dbt_process import PATIENCE, DbtProcess
+from gate import Started, gate_on_lock, gate_on_table, wait_blocked
 from known_shop import WEEK, KnownShop, lines
 from support import Dbt, Deliver, Warehouse, deliverer, order, run_command
 
 pytestmark = pytest.mark.faults
 
 
-def ended_well(*processes: Started) -> None:
+def ended_well(*processes: Started | DbtProcess) -> None:
     for process in processes:
         process.ended_well()
 
@@ -23,11 +24,11 @@ def test_one_day_twice_at_once(shop: KnownShop, tmp_path: Path) -> None:
     shop.deliver(day, lines(day))
     variables = ("--vars", f"{{ds: {day}}}")
     with gate_on_table(shop.warehouse, "before insert", "mart.f_sales") as gate:
-        first = start_dbt(*variables, folder=tmp_path)
+        first = DbtProcess(*variables, folder=tmp_path)
         gate.wait(first)
         # The first has read its batch. What is delivered now, only the second sees.
         shop.deliver(day, lines(day, seed=1, count=20))
-        second = start_dbt(*variables, folder=tmp_path)
+        second = DbtProcess(*variables, folder=tmp_path)
         wait_blocked(shop.warehouse, 2)
         gate.open()
         ended_well(first, second)
@@ -38,10 +39,10 @@ def test_two_days_of_a_week_at_once(shop: KnownShop, tmp_path: Path) -> None:
     for day in WEEK[:2]:
         shop.deliver(day, lines(day))
     with gate_on_table(shop.warehouse, "before insert", "mart.f_customer_retention") as gate:
-        first = start_dbt("--vars", f"{{ds: {WEEK[0]}}}", folder=tmp_path)
+        first = DbtProcess("--vars", f"{{ds: {WEEK[0]}}}", folder=tmp_path)
         gate.wait(first)
         # The first has read the week without the second day, and not written it yet.
-        second = start_dbt("--vars", f"{{ds: {WEEK[1]}}}", folder=tmp_path)
+        second = DbtProcess("--vars", f"{{ds: {WEEK[1]}}}", folder=tmp_path)
         wait_blocked(shop.warehouse, 2)
         gate.open()
         ended_well(first, second)
@@ -52,7 +53,7 @@ def test_eight_days_in_parallel(shop: KnownShop, tmp_path: Path) -> None:
     days = [*WEEK, "2024-02-26"]
     for day in days:
         shop.deliver(day, lines(day))
-    ended_well(*(start_dbt("--vars", f"{{ds: {day}}}", folder=tmp_path) for day in days))
+    ended_well(*(DbtProcess("--vars", f"{{ds: {day}}}", folder=tmp_path) for day in days))
     shop.assert_marts_equal_a_fresh_build()
 
 
@@ -60,9 +61,9 @@ def test_a_backfill_over_a_day_that_is_being_run(shop: KnownShop, tmp_path: Path
     for day in WEEK:
         shop.deliver(day, lines(day))
     with gate_on_table(shop.warehouse, "commit", "mart.f_sales") as gate:
-        one = start_dbt("--vars", f"{{ds: {WEEK[2]}}}", folder=tmp_path)
+        one = DbtProcess("--vars", f"{{ds: {WEEK[2]}}}", folder=tmp_path)
         gate.wait(one)
-        backfill = start_dbt(
+        backfill = DbtProcess(
             "--vars", f"{{ds_start: {WEEK[0]}, ds_end: {WEEK[-1]}}}", folder=tmp_path
         )
         wait_blocked(shop.warehouse, 2)
@@ -78,7 +79,7 @@ def test_two_first_builds_on_an_empty_schema(
     for day in WEEK[:2]:
         shop.deliver(day, lines(day))
     with gate_on_lock(empty_database, "mart.d_item") as gate:
-        builds = [start_dbt("--vars", f"{{ds: {day}}}", folder=tmp_path) for day in WEEK[:2]]
+        builds = [DbtProcess("--vars", f"{{ds: {day}}}", folder=tmp_path) for day in WEEK[:2]]
         # Both have looked and found no table.
         gate.wait(builds[0], number=2)
         gate.open()
@@ -174,7 +175,7 @@ def test_a_delivery_between_dimensions_and_facts_fails_loudly_and_heals(
     day = WEEK[0]
     shop.deliver(day, lines(day))
     with gate_on_lock(shop.warehouse, "mart.f_sales") as gate:
-        process = start_dbt("--vars", f"{{ds: {day}}}", folder=tmp_path)
+        process = DbtProcess("--vars", f"{{ds: {day}}}", folder=tmp_path)
         gate.wait(process)
         shop.deliver(day, [*lines(day), order("new", day, customer_id=4242)])
         gate.open()

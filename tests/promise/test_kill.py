@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from dbt_process import DbtProcess
 from gate import (
     Started,
     StoppingProxy,
     gate_on_lock,
     gate_on_table,
     kill,
-    start_dbt,
 )
 from known_shop import KnownShop, lines
 from support import Dbt, Warehouse, order, write_orders
@@ -84,8 +84,8 @@ def delivered(
 
 @contextmanager
 def stopped_at(
-    warehouse: Warehouse, point: tuple[str, str], begin: Callable[[], Started]
-) -> Iterator[Started]:
+    warehouse: Warehouse, point: tuple[str, str], begin: Callable[[], Started | DbtProcess]
+) -> Iterator[Started | DbtProcess]:
     """Give the process when it has come to the point; what stopped it is gone afterwards."""
     kind, where = point
     with ExitStack() as stack:
@@ -147,9 +147,9 @@ def test_a_killed_load_changes_nothing_and_is_loaded_again(
             with StoppingProxy(url, where, halfway=kind == "half") as proxy:
                 monkeypatch.setenv("REPORT_API_URL", proxy.url)
                 monkeypatch.setenv("REPORT_STORAGE_URL", proxy.url)
-                process = Started(*load, folder=tmp_path)
-                assert proxy.reached.wait(60), process.said()
-                kill(process, how)
+                load_process = Started(*load, folder=tmp_path)
+                assert proxy.reached.wait(60), load_process.said()
+                kill(load_process, how)
             monkeypatch.setenv("REPORT_API_URL", url)
             monkeypatch.delenv("REPORT_STORAGE_URL")
         else:
@@ -161,8 +161,7 @@ def test_a_killed_load_changes_nothing_and_is_loaded_again(
         # A commit that has been asked for is carried out, whoever has died.
         if kind != "commit":
             assert warehouse.marts() == before
-        process = Started(*load, folder=tmp_path)
-        process.ended_well()
+        Started(*load, folder=tmp_path).ended_well()
     columns = (*REQUIRED_COLUMNS, "status")
     staged = warehouse.query(
         f"select {', '.join(columns)} from staging.user_order_log".replace(
@@ -189,7 +188,7 @@ def test_killed_models_are_built_again(
     with stopped_at(
         delivered.warehouse,
         DBT_POINTS[point],
-        lambda: start_dbt("--vars", f"{{ds: {DAY}}}", folder=tmp_path),
+        lambda: DbtProcess("--vars", f"{{ds: {DAY}}}", folder=tmp_path),
     ) as process:
         kill(process, how)
     assert_no_orphans(delivered.warehouse)
@@ -210,10 +209,10 @@ def test_the_server_goes_away_under_a_model(
     delivered.deliver(DAY, lines(DAY, seed=1, count=15))
     warehouse = delivered.warehouse
     kind, table = DBT_POINTS[point]
-    process: Started
+    process: Started | DbtProcess
     try:
         with gate_on_table(warehouse, kind, table) as gate:
-            process = start_dbt("--vars", f"{{ds: {DAY}}}", folder=tmp_path)
+            process = DbtProcess("--vars", f"{{ds: {DAY}}}", folder=tmp_path)
             gate.wait(process)
             take_away(warehouse, server, gate.waiting(), how)
     except psycopg2.errors.UndefinedObject:

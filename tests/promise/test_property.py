@@ -1,14 +1,16 @@
 """Random deliveries, runs, repeats and kills, in random order, against the oracle."""
 
 import string
+from collections import Counter
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from known_shop import TRIED, KnownShop
+from known_shop import KnownShop
 from support import Dbt, Warehouse, database, deliverer, order
 
 from loaders.errors import DeliveryRefused
@@ -16,7 +18,8 @@ from local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.faults
 
-SEQUENCES = 40
+# In so many tests, for several processes to share.
+SEQUENCES, SHARDS = 40, 8
 # Over the turn of an ISO year, of a month and of two weeks.
 FIRST_DAY = date(2024, 12, 27)
 DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(6)]
@@ -84,38 +87,49 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("orders")
 
 
-@settings(
-    max_examples=SEQUENCES,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate),
-)
-@given(sequence=sequences)
+@pytest.mark.parametrize("shard", range(SHARDS))
 def test_any_sequence_ends_in_the_fresh_build(
     server: EmbeddedPostgres,
     template: str,
     orders: Path,
     dbt_parsed: Dbt,
-    sequence: list[tuple[Any, ...]],
+    shard: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    with database(server, template) as warehouse:
-        shop = KnownShop(warehouse, deliverer(orders))
-        delivered = None
-        for step in sequence:
-            if step == ("again",):
-                step = delivered or ("run", 0, 5)
-            elif step[0] in ("increment", "history"):
-                delivered = step
-            take(step, shop, dbt_parsed)
-        # Whatever was left half done: every day is run again, in any case.
-        for first, last in ((0, 2), (3, 5)):
-            dbt_parsed.run(ds_start=DAYS[first], ds_end=DAYS[last])
-        shop.assert_marts_equal_a_fresh_build()
-        unbalanced = "select count(*) from staging.delivery where received != loaded + repeated"
-        assert warehouse.value(unbalanced) == 0
-    TRIED["random sequences"] += 1
-    TRIED["steps in random sequences"] += len(sequence)
+    tried: Counter[str] = Counter()
+
+    # Its seed gives each shard sequences of its own, the same in every run.
+    @seed(shard)
+    @settings(
+        max_examples=SEQUENCES // SHARDS,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate),
+    )
+    @given(sequence=sequences)
+    def attempt(sequence: list[tuple[Any, ...]]) -> None:
+        with database(server, template) as warehouse:
+            shop = KnownShop(warehouse, deliverer(orders))
+            delivered = None
+            for step in sequence:
+                if step == ("again",):
+                    step = delivered or ("run", 0, 5)
+                elif step[0] in ("increment", "history"):
+                    delivered = step
+                take(step, shop, dbt_parsed)
+            # Whatever was left half done: every day is run again, in any case.
+            for first, last in ((0, 2), (3, 5)):
+                dbt_parsed.run(ds_start=DAYS[first], ds_end=DAYS[last])
+            shop.assert_marts_equal_a_fresh_build()
+            unbalanced = "select count(*) from staging.delivery where received != loaded + repeated"
+            assert warehouse.value(unbalanced) == 0
+        tried["random sequences"] += 1
+        tried["steps in random sequences"] += len(sequence)
+
+    attempt()
+    assert tried["random sequences"] >= SEQUENCES // SHARDS
+    record_property("tried", dict(tried))
 
 
 def take(step: tuple[Any, ...], shop: KnownShop, dbt: Dbt) -> None:
@@ -160,7 +174,3 @@ class dying:
 
     def __exit__(self, *_: object) -> None:
         self._warehouse.query(f"drop trigger die on {self._table}")
-
-
-def test_so_many_sequences_were_tried() -> None:
-    assert TRIED["random sequences"] >= SEQUENCES
