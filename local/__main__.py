@@ -5,19 +5,22 @@ import contextlib
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 import psycopg2
 import requests
 
+from local.accounts import become_owner, name_of
 from local.airflow_api import AirflowApiError
 from local.airflow_parts import USER as AIRFLOW_USER
 from local.airflow_parts import AirflowError
+from local.install import UV, installing
 from local.pipeline import Pipeline, PipelineError
 from local.postgres import PostgresError
 from local.settings import BIN, ROOT, Settings, SettingsError
@@ -49,6 +52,10 @@ class _Interrupted(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # What follows this word is Airflow's, whose options have the names of ours.
+    end = words.index("airflow") + 1 if "airflow" in words else len(words)
+    words, words_for_airflow = words[:end], words[end:]
     commands: dict[str, Callable[[Stack], int]] = {
         "run": run,
         "warehouse": warehouse,
@@ -57,27 +64,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "env": env,
         "load": load,
         "dbt": dbt,
+        "airflow": lambda stack: airflow(stack, words_for_airflow),
         "prove": prove_promise,
+        "audit": audit,
         "test": test,
     }
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=commands)
     parser.add_argument("--dags", type=Path, help="take the DAGs from this folder instead")
     parser.add_argument("--state", type=Path, help="keep everything here instead of in .local")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     given = {"dags": options.dags, "state": options.state}
     folders = {name: folder.resolve() for name, folder in given.items() if folder}
-    stack = Stack(Settings(dict(os.environ), **folders))
+    state = folders.get("state", Settings.state)
+    become_owner(next(folder for folder in (state, *state.parents) if folder.exists()))
+    # Whatever the umask, nobody else may write what is kept here.
+    os.umask(os.umask(0o022) | 0o022)
+    settings = Settings(dict(os.environ), **folders)
+    # For what libpq and the libraries read in this very process, too.
+    os.environ.clear()
+    os.environ.update(settings.inherited)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return commands[options.command](stack)
+        return commands[options.command](Stack(settings))
+    except PermissionError as error:
+        complain(_forbidden(error))
+        return 1
     except _EXPECTED_ERRORS as error:
         complain(str(error).strip())
         return 1
     except _Interrupted as interrupted:
         complain(f"interrupted by {interrupted}")
         return 128 + interrupted.number
+
+
+def _forbidden(error: PermissionError) -> str:
+    if not error.filename:
+        return str(error)
+    path = Path(os.fsdecode(error.filename))
+    with contextlib.suppress(PermissionError):
+        owner = next(p for p in (path, *path.parents) if p.exists()).stat().st_uid
+        return (
+            f"{path} belongs to another user ({name_of(owner)}):"
+            f" `sudo chown -R {name_of(os.geteuid())} {path.parent}` gives it back."
+        )
+    return f"{path} is closed to {name_of(os.geteuid())}."
 
 
 def warehouse(stack: Stack) -> int:
@@ -121,7 +153,7 @@ def down(stack: Stack) -> int:
 
 def run(stack: Stack) -> int:
     """The main job: history, a week of increments, a summary."""
-    minutes = _deadline_minutes()
+    minutes = _deadline_minutes(stack.settings)
     with stack.lock("run"):
         stack.clear_leftovers()
         try:
@@ -159,26 +191,19 @@ def _run(stack: Stack, deadline: float) -> int:
 
 
 def env(stack: Stack) -> int:
-    """Print `export NAME='value'` lines for a shell."""
+    """Print `export NAME='value'` and `unset NAME` lines for a shell."""
     settings = stack.settings
-    for name, value in {**settings.for_shell(), "PATH": settings.path}.items():
-        print(f"export {name}={shlex.quote(value)}")
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.for_shell().items()]
+    print("\n".join([*lines, *(f"unset {name}" for name in settings.to_unset())]))
     if settings.warehouse_is_embedded and not settings.postgres.is_running():
         print("The warehouse is not running yet: make warehouse", file=sys.stderr)
-    if settings.warehouse_is_embedded and "PGSSLMODE" in settings.caller:
-        print("PGSSLMODE is set, but this server has no TLS: unset PGSSLMODE", file=sys.stderr)
     return 0
 
 
 def load(stack: Stack) -> int:
     """Load the history, or with DATE one day's increment."""
-    text = stack.settings.caller.get("DATE")
-    arguments = ["history"]
-    if text:
-        try:
-            arguments = ["increment", "--date", date.fromisoformat(text).isoformat()]
-        except ValueError:
-            raise SettingsError(f"DATE={text} is not a date like 2024-02-25.") from None
+    day = stack.settings.day("DATE")
+    arguments = ["increment", "--date", day.isoformat()] if day else ["history"]
     with stack.lock("load"):
         stack.clear_leftovers()
         try:
@@ -204,6 +229,15 @@ def dbt(stack: Stack) -> int:
     return stack.program("dbt", *words)
 
 
+def airflow(stack: Stack, words: Sequence[str]) -> int:
+    """Run Airflow's command line with the settings of what `make up` starts."""
+    if not stack.airflow.is_prepared():
+        raise StackError("Airflow's database is not there: `make up` prepares and starts it.")
+    env = stack.airflow.environment(schedule=not stack.settings.report_api_is_stand_in)
+    program = str(BIN / "airflow")
+    os.execve(program, [program, *words], env)
+
+
 def prove_promise(stack: Stack) -> int:
     """Show that the marts equal a fresh build, whatever is repeated or killed."""
     with stack.lock("prove"):
@@ -217,8 +251,26 @@ def prove_promise(stack: Stack) -> int:
                 stack.stop_started()
 
 
+def audit(stack: Stack) -> int:
+    """Check the locked packages for known vulnerabilities, by the advisories of osv.dev.
+
+    0: none known; 1: some, listed; 3: nothing was checked, no advisory source was reached.
+    """
+    done = subprocess.run(
+        [UV, "audit", "--frozen", "--preview-features", "audit-command"],
+        cwd=ROOT,
+        env=installing(stack.settings.caller),
+        check=False,
+    )
+    if done.returncode == 2:  # uv's "could not do it"
+        complain("nothing was checked: the advisories (api.osv.dev) could not be read, see above")
+        return 3
+    return done.returncode
+
+
 def test(stack: Stack) -> int:
     """Run the tests, with the words of ARGS for pytest."""
+    os.chdir(ROOT)
     python = str(BIN / "python")
     # By its full name: that is how Python finds the environment it belongs to.
     os.execv(python, [python, "-m", "pytest", *_words(stack.settings)])
@@ -244,8 +296,8 @@ def _words(settings: Settings) -> list[str]:
         raise SettingsError(f"ARGS={text} cannot be read: {error}.") from None
 
 
-def _deadline_minutes() -> float:
-    text = os.environ.get("DEADLINE_MINUTES") or str(_DEADLINE_MINUTES)
+def _deadline_minutes(settings: Settings) -> float:
+    text = settings.caller.get("DEADLINE_MINUTES") or str(_DEADLINE_MINUTES)
     try:
         return float(text)
     except ValueError:
@@ -269,5 +321,4 @@ def _unhurried() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    os.chdir(ROOT)
     sys.exit(main())

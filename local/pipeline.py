@@ -120,10 +120,13 @@ class Pipeline:
             time.sleep(_POLL_SECONDS)
             now = time.monotonic()
             try:
+                # One call for all that go on, instead of one each.
+                going_on = {run.run_id: run for run in self.api.unfinished_runs(dag_id)}
                 for number, known in enumerate(runs):
                     if known.ended:
                         continue
-                    runs[number] = run = self.api.run(dag_id, known.run_id)
+                    run = going_on.get(known.run_id) or self.api.run(dag_id, known.run_id)
+                    runs[number] = run
                     if run.state != known.state:
                         say(_describe(run))
                 answered_at = now

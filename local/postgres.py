@@ -8,14 +8,11 @@ The data folder holds the cluster, the server's log and `settings.json` (port an
 longer than 107 characters, a checkout's may. It outlives the process that started it, and survives
 `kill -9` of everything: the next start recovers it.
 
-PostgreSQL refuses to run as root. Root's server therefore runs as the owner of the folder or, where
-that is root too, as `nobody`; nothing above the data folder changes its mode or owner.
+PostgreSQL refuses to run as root: `local.accounts` says as whom root's server runs.
 """
 
 import contextlib
-import json
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -30,6 +27,8 @@ from typing import Any, Self
 import psycopg2
 from psycopg2 import sql
 
+from local.accounts import AccountError, ServerAccount
+from local.kept import KeptValues, open_private
 from local.ports import HOST, free_port, is_free
 
 USER = "warehouse"
@@ -42,9 +41,25 @@ _SUPERUSER = "postgres"
 _START_SECONDS = 60  # recovery after a crash may have to replay a large load
 _STOP_SECONDS = 60
 
-# Either lets a process of another account pass through a folder that only root may enter.
-# Containers often grant root the second only.
-_TRAVERSE_CAPABILITIES = ("dac_read_search", "dac_override")
+# What libpq would else take from PG* of the environment, which may be meant for the warehouse on
+# another server: a value for each that could keep a client from this one. Then the same of asyncpg.
+# Airflow imports both by their names.
+DIRECT: dict[str, Any] = {
+    "hostaddr": HOST,
+    "channel_binding": "disable",
+    "gssencmode": "disable",
+    "load_balance_hosts": "disable",
+    "options": "",
+    "require_auth": "scram-sha-256",
+    "sslcertmode": "disable",
+    "sslmode": "disable",
+    "sslnegotiation": "postgres",
+    "sslrootcert": "",
+    "ssl_max_protocol_version": "",
+    "ssl_min_protocol_version": "",
+    "target_session_attrs": "any",
+}
+DIRECT_ASYNC: dict[str, Any] = {"direct_tls": False, "ssl": False, "target_session_attrs": "any"}
 
 
 class PostgresError(RuntimeError):
@@ -97,8 +112,8 @@ class EmbeddedPostgres:
         self.cluster = self.data_dir / "cluster"
         self.log = self.data_dir / "postgres.log"
         self._account_of = account_of
-        self._settings_file = self.data_dir / "settings.json"
-        self._launcher: _Launcher | None = None
+        self._kept = KeptValues(self.data_dir)
+        self._account: ServerAccount | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -108,6 +123,12 @@ class EmbeddedPostgres:
         Raises PostgresError with a sentence and the end of the server's log.
         """
         if not self.is_running():
+            # They hand it to a shell between double quotes, when they look for each other.
+            if odd := "".join(sorted(set(str(self.bin_dir)) & set('"$`\\'))):
+                raise PostgresError(
+                    f"PostgreSQL's programs do not start under a path that holds {odd}:"
+                    f" move what lies in {self.bin_dir}."
+                )
             self._start()
         # Also if it runs: whoever started it may have been interrupted before this.
         self._ensure_role()
@@ -119,7 +140,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             if not is_free(self.port):
-                self._save(port=free_port())
+                self._kept.save({"port": str(free_port())})
             self._write_configuration()
             offset = self.log.stat().st_size
             # Paths relative to the data folder: pg_ctl passes them through a shell.
@@ -187,12 +208,16 @@ class EmbeddedPostgres:
 
     @property
     def port(self) -> int:
-        return int(self._settings()["port"])
+        return int(self._kept.get("port", lambda: str(free_port())))
 
     @property
     def password(self) -> str:
         """The password of the user `warehouse`."""
-        return str(self._settings()["password"])
+        return self._kept.get("password", lambda: LOCAL_SECRET + secrets.token_urlsafe(24))
+
+    @property
+    def _superuser_password(self) -> str:
+        return self._kept.get("superuser_password", lambda: secrets.token_urlsafe(24))
 
     def env(self, database: str = DATABASE) -> dict[str, str]:
         """The libpq variables of a client, complete."""
@@ -204,9 +229,17 @@ class EmbeddedPostgres:
             "PGDATABASE": database,
         }
 
+    def address(self, database: str) -> str:
+        """The part of an SQLAlchemy URL after `postgresql+driver://`."""
+        return f"{USER}:{self.password}@{HOST}:{self.port}/{database}"
+
+    def connect(self, database: str) -> "psycopg2.extensions.connection":
+        """Connect as the user `warehouse`, whatever libpq finds in the environment."""
+        return self._connect(database, USER, self.password)
+
     def create_database(self, name: str) -> None:
         """Create the database `name`, owned by the user `warehouse`, unless it exists."""
-        with contextlib.closing(self._connect("postgres")) as connection:
+        with contextlib.closing(self._connect_as_superuser()) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("select 1 from pg_database where datname = %s", (name,))
@@ -217,7 +250,7 @@ class EmbeddedPostgres:
 
     def _ensure_role(self) -> None:
         # The everyday user is no superuser: what works for it works on a server one does not own.
-        with contextlib.closing(self._connect("postgres")) as connection:
+        with contextlib.closing(self._connect_as_superuser()) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("select 1 from pg_roles where rolname = %s", (USER,))
@@ -226,19 +259,25 @@ class EmbeddedPostgres:
                 create = sql.SQL("create role {} login createdb createrole password {}")
                 cursor.execute(create.format(sql.Identifier(USER), sql.Literal(self.password)))
 
-    def _connect(self, database: str) -> "psycopg2.extensions.connection":
-        password = self._settings()["superuser_password"]
-        return connect({**self.env(database), "PGUSER": _SUPERUSER, "PGPASSWORD": password})
+    def _connect_as_superuser(self) -> "psycopg2.extensions.connection":
+        return self._connect("postgres", _SUPERUSER, self._superuser_password)
+
+    def _connect(self, database: str, user: str, password: str) -> "psycopg2.extensions.connection":
+        connection: psycopg2.extensions.connection = psycopg2.connect(
+            host=HOST, port=self.port, dbname=database, user=user, password=password,
+            connect_timeout=10, **DIRECT,
+        )  # fmt: skip
+        return connection
 
     # -------------------------------------------------------------- creation
 
     def _create_if_missing(self) -> None:
-        self._settings()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
         self.log.touch(mode=0o600)
         if self.cluster.exists():
-            launcher = self._launch()
+            account = self._server_account()
             made_by = (self.cluster / "PG_VERSION").read_text().strip()
-            mine = launcher.run([self.bin_dir / "postgres", "--version"], cwd=self.data_dir).stdout
+            mine = account.run([self.bin_dir / "postgres", "--version"], cwd=self.data_dir).stdout
             if made_by != mine.split()[-1].split(".")[0]:
                 raise PostgresError(
                     f"The database in {self.data_dir} was made by PostgreSQL {made_by},"
@@ -249,12 +288,12 @@ class EmbeddedPostgres:
         unfinished = self.data_dir / "cluster.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        launcher = self._launch(unfinished)
+        account = self._server_account(unfinished)
         password_file = unfinished.with_name("password.new")
         try:
-            with open(password_file, "w", opener=_private) as file:
-                file.write(self._settings()["superuser_password"])
-            launcher.give(password_file)
+            with open(password_file, "w", opener=open_private) as file:
+                file.write(self._superuser_password)
+            account.give(password_file)
             done = self._initdb("C.UTF-8")
             if "invalid locale name" in done.stderr:
                 done = self._initdb("C")
@@ -294,40 +333,23 @@ class EmbeddedPostgres:
         file.write_text("\n".join(lines) + "\n")
         file.chmod(0o644)  # the cluster itself is closed to others; its account must read this
 
-    def _settings(self) -> dict[str, str]:
-        if not self._settings_file.exists():
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            self._save(
-                port=free_port(),
-                password=LOCAL_SECRET + secrets.token_urlsafe(24),
-                superuser_password=secrets.token_urlsafe(24),
-            )
-        settings: dict[str, str] = json.loads(self._settings_file.read_text())
-        return settings
-
-    def _save(self, **changes: str | int) -> None:
-        settings = {}
-        if self._settings_file.exists():
-            settings = json.loads(self._settings_file.read_text())
-        unfinished = self._settings_file.with_suffix(".new")
-        with open(unfinished, "w", opener=_private) as file:
-            json.dump({**settings, **changes}, file)
-        unfinished.rename(self._settings_file)
-
     # ------------------------------------------------------------- processes
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._launch().run([self.bin_dir / program, *arguments], cwd=self.data_dir)
+        return self._server_account().run([self.bin_dir / program, *arguments], cwd=self.data_dir)
 
-    def _launch(self, folder: Path | None = None) -> "_Launcher":
-        if self._launcher is None:
-            self._launcher = _Launcher(
-                folder or self.cluster,
-                log=self.log,
-                initdb=self.bin_dir / "initdb",
-                account_of=self._account_of or self.data_dir,
-            )
-        return self._launcher
+    def _server_account(self, folder: Path | None = None) -> ServerAccount:
+        if self._account is None:
+            try:
+                self._account = ServerAccount(
+                    folder or self.cluster,
+                    log=self.log,
+                    initdb=self.bin_dir / "initdb",
+                    account_of=self._account_of or self.data_dir,
+                )
+            except AccountError as error:
+                raise PostgresError(str(error)) from error
+        return self._account
 
     def _recorded_pid(self) -> int | None:
         try:
@@ -342,7 +364,7 @@ class EmbeddedPostgres:
             return link.readlink()
         except PermissionError:
             # Root in a container may not look at another account's process; that account may.
-            done = self._launch().run(["readlink", link], cwd=self.data_dir)
+            done = self._server_account().run(["readlink", link], cwd=self.data_dir)
             return Path(done.stdout.removesuffix("\n")) if done.returncode == 0 else None
         except OSError:
             return None
@@ -358,106 +380,6 @@ class EmbeddedPostgres:
         with self.log.open(errors="replace") as file:
             file.seek(offset)
             return "".join(file.readlines()[-20:]).strip()
-
-
-class _Launcher:
-    """Runs PostgreSQL's programs as an account that may: the caller, or for root another one."""
-
-    def __init__(self, folder: Path, *, log: Path, initdb: Path, account_of: Path) -> None:
-        self._prefix: list[str] = []
-        self._uid: int | None = None
-        self._gid: int | None = None
-        owner = folder.stat().st_uid
-        if os.geteuid() != 0:
-            if owner != os.geteuid():
-                raise PostgresError(
-                    f"The database in {folder.parent} belongs to another user"
-                    f" ({_name(owner)}): run as that user, or remove the folder."
-                )
-            return
-        # A cluster keeps the account that made it.
-        uid = owner or account_of.stat().st_uid
-        try:
-            account = pwd.getpwuid(uid) if uid else pwd.getpwnam("nobody")
-            self._uid, self._gid = account.pw_uid, account.pw_gid
-        except KeyError:
-            # A bind mount may belong to a number without a name; an image may lack `nobody`.
-            self._uid = self._gid = uid or 65534
-        self.give(folder)
-        self.give(log)
-        for way in self._ways():
-            self._prefix = way
-            if self._works(initdb, folder):
-                return
-        raise PostgresError(
-            f"PostgreSQL refuses to run as root, and the user {_name(self._uid)} may not enter"
-            f" {folder.parent}: run as an ordinary user, or move the project to a folder others"
-            " may enter."
-        )
-
-    def give(self, path: Path) -> None:
-        """Make the server's account the owner of `path`."""
-        if self._uid is not None and self._gid is not None:
-            os.chown(path, self._uid, self._gid)
-
-    def run(self, command: list[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
-        # With a prefix, setpriv changes the account itself: it must still be root to keep the
-        # capability.
-        changes = self._uid is not None and not self._prefix
-        return subprocess.run(
-            [*self._prefix, *command],
-            cwd=cwd,
-            env=_clean_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            user=self._uid if changes else None,
-            group=self._gid if changes else None,
-            extra_groups=[] if changes else None,
-            umask=0o077,
-        )
-
-    def _ways(self) -> list[list[str]]:
-        ways: list[list[str]] = [[]]
-        setpriv = shutil.which("setpriv")
-        if setpriv:
-            for name in _TRAVERSE_CAPABILITIES:
-                ways.append(
-                    [setpriv, f"--reuid={self._uid}", f"--regid={self._gid}", "--clear-groups",
-                     f"--inh-caps=+{name}", f"--ambient-caps=+{name}",
-                     # PostgreSQL asks access() whether its programs can be run; without this the
-                     # kernel answers for the account alone, as if it had no capability.
-                     "--securebits=+no_setuid_fixup"]
-                )  # fmt: skip
-        return ways
-
-    def _works(self, initdb: Path, folder: Path) -> bool:
-        """Whether the account, launched this way, can enter the folder and run the programs."""
-        # --show makes initdb look for the other programs and start one, and creates nothing.
-        probe = 'cd "$1" && exec "$2" --show -D "$1"'
-        try:
-            done = self.run(["/bin/sh", "-c", probe, "sh", str(folder), initdb], cwd=Path("/"))
-        except OSError:
-            return False
-        return done.returncode == 0
-
-
-def _clean_environment() -> dict[str, str]:
-    """The caller's environment without what would turn PostgreSQL's programs elsewhere."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
-    return {**kept, "LC_ALL": "C"}
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, mode=0o600)
-
-
-def _name(uid: int | None) -> str:
-    try:
-        return pwd.getpwuid(uid or 0).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _children(pid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 Each gets a session of its own and a record (`NAME.json`) with its process id and start time. By
 them a later command finds it, and never takes a process that merely inherited the number for it.
+Records and marks name the folder they belong to, so a copy of the folder has started nothing.
 """
 
 import contextlib
@@ -13,6 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from local.kept import identity, open_private
 
 _GRACE_SECONDS = 10
 _KILL_SECONDS = 5
@@ -30,6 +33,7 @@ class Record:
     pid: int
     started: int
     boot_id: str
+    folder: str
     # Who wanted it: what `run` started for itself ends with it, what "user" wanted stays.
     owner: str
     # Differs when the settings it was started with differ.
@@ -62,7 +66,7 @@ class Processes:
         if self.record(name):
             self.stop(name, grace=2)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "a", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
+        with open(log, "a", opener=open_private) as output:
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
@@ -83,8 +87,8 @@ class Processes:
 
     def adopt(self, name: str, pid: int, *, owner: str, fingerprint: str = "") -> Record:
         """Record the running process `pid`, replacing an earlier record of that name."""
-        record = Record(name, pid, _started(pid) or 0, _boot_id(), owner, fingerprint)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        started = _started(pid) or 0
+        record = Record(name, pid, started, _boot_id(), self._identity, owner, fingerprint)
         unfinished = self.folder / f"{name}.new"
         unfinished.write_text(json.dumps(asdict(record)))
         unfinished.rename(self.folder / f"{name}.json")
@@ -93,9 +97,10 @@ class Processes:
     def record(self, name: str) -> Record | None:
         """The record of `name`, dead or alive."""
         try:
-            return Record(**json.loads((self.folder / f"{name}.json").read_text()))
+            record = Record(**json.loads((self.folder / f"{name}.json").read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
+        return record if record.folder == self._identity else None
 
     def records(self) -> list[Record]:
         found = (self.record(path.stem) for path in sorted(self.folder.glob("*.json")))
@@ -130,7 +135,7 @@ class Processes:
 
     def strays(self) -> list[str]:
         """Names of parts that run without a record: their starter was killed too early."""
-        prefix = f"{_MARK}={self.folder}/".encode()
+        prefix = f"{_MARK}={self._mark('')}".encode()
         names = {
             entry[len(prefix) :].decode()
             for pid in _pids()
@@ -163,8 +168,13 @@ class Processes:
                 members.append(pid)
         return members
 
+    @property
+    def _identity(self) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return identity(self.folder)
+
     def _mark(self, name: str) -> str:
-        return f"{self.folder}/{name}"
+        return f"{self._identity}/{name}"
 
 
 @dataclass(frozen=True)

@@ -9,40 +9,28 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+from requests.utils import select_proxy, should_bypass_proxies
+
+from local import environment
+from local.kept import KeptValues
 from local.ports import HOST, free_port
 from local.postgres import LOCAL_SECRET, EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
+# What goes before the environment's own programs in a person's shell.
+COMMANDS = ROOT / "local" / "commands"
 
 INCREMENT_DAYS = 7
 
 # The stand-in's data surround this day; the service's real answers surround the real one.
-_STAND_IN_TODAY = "2024-03-03"
-
-_WAREHOUSE_VARIABLES = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE")
-# PGSSLMODE, PGSERVICE, PGOPTIONS...; and dbt's own account.
-_ABOUT_A_SERVER = ("PG", "DBT_USER", "DBT_ENV_SECRET_PGPASSWORD")
-
-# Of another Python, Airflow or dbt project in the same shell.
-_FOREIGN = (
-    "AIRFLOW_CONFIG",
-    "AIRFLOW_HOME",
-    "DBT_TARGET_PATH",
-    "DBT_LOG_PATH",
-    "LOCAL_STACK_PART",
-    "PYTHONDONTWRITEBYTECODE",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "VIRTUAL_ENV",
-)
+_STAND_IN_TODAY = date(2024, 3, 3)
 
 
 class SettingsError(RuntimeError):
@@ -75,7 +63,15 @@ class Settings:
         missing = [name for name in ("PGUSER", "PGDATABASE") if not self.caller.get(name)]
         if missing:
             raise SettingsError(f"PGHOST is set, so {' and '.join(missing)} must be set too.")
-        return {name: self.caller[name] for name in _WAREHOUSE_VARIABLES if self.caller.get(name)}
+        theirs = environment.named(self.caller, environment.WAREHOUSE)
+        for name in ("PGHOST", "PGHOSTADDR", "PGPORT"):
+            # dbt knows no lists, and two programs could write to two servers.
+            if "," in self.caller.get(name, ""):
+                raise SettingsError(f"{name}={self.caller[name]} is a list: name one server.")
+        port = theirs.get("PGPORT", "5432")
+        if not (port.isdecimal() and 0 < int(port) < 2**16):
+            raise SettingsError(f"PGPORT={port} is not a port number.")
+        return theirs
 
     # ------------------------------------------------------------ report API
 
@@ -98,7 +94,25 @@ class Settings:
                 "REPORT_API_COHORT": "1",
                 "REPORT_STORAGE_URL": url,
             }
-        return {name: value for name, value in self.caller.items() if name.startswith("REPORT_")}
+        self._refuse_unusable_way_out()
+        return environment.named(self.caller, environment.REPORT_API)
+
+    def _refuse_unusable_way_out(self) -> None:
+        """What the caller has set for the way to the service and no program here could go."""
+        url = self.caller["REPORT_API_URL"]
+        for name in environment.CERTIFICATES:
+            if (path := self.caller.get(name)) and not Path(path).exists():
+                raise SettingsError(f"{name}={path}: there is no such file or folder.")
+        told = {name: self.caller.get(name) or self.caller.get(name.upper())
+                for name in ("http_proxy", "https_proxy", "all_proxy")}  # fmt: skip
+        proxies = {name.removesuffix("_proxy"): proxy for name, proxy in told.items() if proxy}
+        proxy = select_proxy(url, proxies)
+        direct = environment.no_proxy(self.caller)["NO_PROXY"]
+        if proxy and not environment.is_usable(proxy) and not should_bypass_proxies(url, direct):
+            raise SettingsError(
+                f"The proxy for REPORT_API_URL is a {proxy.partition(':')[0]} one, which the loader"
+                " cannot use: name an HTTP proxy in HTTPS_PROXY, or the service in NO_PROXY."
+            )
 
     @property
     def recorded(self) -> Path | None:
@@ -116,11 +130,20 @@ class Settings:
         """The day reports are asked on: the stand-in's fixed one, or the real one in UTC."""
         if not self.report_api_is_stand_in:
             return datetime.now(UTC).date()
-        text = self.caller.get("TODAY") or _STAND_IN_TODAY
+        return self.day("TODAY") or _STAND_IN_TODAY
+
+    def day(self, name: str) -> date | None:
+        """The day that the caller has set under this name, in the one form days have here."""
+        text = self.caller.get(name)
+        if not text:
+            return None
         try:
-            return date.fromisoformat(text)
+            day = date.fromisoformat(text)
         except ValueError:
-            raise SettingsError(f"TODAY={text} is not a date like {_STAND_IN_TODAY}.") from None
+            day = None
+        if day is None or day.isoformat() != text:
+            raise SettingsError(f"{name}={text} is not a date like {_STAND_IN_TODAY}.")
+        return day
 
     @property
     def increment_days(self) -> list[date]:
@@ -133,87 +156,86 @@ class Settings:
     @property
     def fingerprint(self) -> str:
         """Differs when running processes would have to be started anew to notice a change."""
-        told = [self.warehouse, self.report_api, str(self.dags), str(self.postgres.port)]
+        told = [
+            *(self.settings_of_caller, self.warehouse, self.report_api),
+            *(str(self.dags), str(ROOT), str(self.postgres.port)),
+        ]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     # ---------------------------------------------------------- what is kept
 
+    @property
+    def airflow_home(self) -> Path:
+        return self.state / "airflow"
+
+    @cached_property
+    def _kept(self) -> KeptValues:
+        return KeptValues(self.state)
+
     def kept(self, name: str, size: int = 32) -> str:
-        """A secret of `size` random bytes, generated at its first use, kept with mode 0600."""
-        return self._keep(name, lambda: secrets.token_urlsafe(size))
+        """A secret of `size` random bytes, generated at its first use."""
+        return self._kept.get(name, lambda: secrets.token_urlsafe(size))
 
     @property
     def _report_api_key(self) -> str:
-        return self._keep("report_api_key", lambda: LOCAL_SECRET + secrets.token_urlsafe(32))
+        return self._kept.get("report_api_key", lambda: LOCAL_SECRET + secrets.token_urlsafe(32))
 
     def port(self, name: str) -> int:
         """A port that was free at its first use."""
-        return int(self._keep(f"{name}_port", lambda: str(free_port())))
+        return int(self._kept.get(f"{name}_port", lambda: str(free_port())))
 
     def choose_port(self, name: str) -> None:
         """Choose another port: the kept one is taken."""
-        self._write({**self._read(), f"{name}_port": str(free_port())})
-
-    def _keep(self, name: str, make: Callable[[], str]) -> str:
-        values = self._read()
-        if name not in values:
-            values[name] = make()
-            self._write(values)
-        return values[name]
-
-    def _read(self) -> dict[str, str]:
-        try:
-            values: dict[str, str] = json.loads((self.state / "settings.json").read_text())
-        except FileNotFoundError:
-            return {}
-        return values
-
-    def _write(self, values: Mapping[str, str]) -> None:
-        self.state.mkdir(parents=True, exist_ok=True)
-        write_private(self.state / "settings.json", json.dumps(values, indent=1))
+        self._kept.save({f"{name}_port": str(free_port())})
 
     # ----------------------------------------------------------- environment
 
+    @property
+    def settings_of_caller(self) -> dict[str, str]:
+        """What the caller has set for the programs here, and not for others of the same names."""
+        names = [*environment.AIRFLOW_METADATA, *environment.LIMITS]
+        if not self.warehouse_is_embedded:
+            names += [*environment.WAREHOUSE, *environment.LIBPQ, *environment.DBT_ACCOUNT]
+        env = environment.named(self.caller, names)
+        if not self.report_api_is_stand_in:
+            env |= environment.named(self.caller, environment.REPORT_API)
+            env |= environment.proxies(self.caller)
+        return env
+
+    @property
+    def inherited(self) -> dict[str, str]:
+        """What programs take over from the caller."""
+        return {**environment.machine(self.caller, home=self.state), **self.settings_of_caller}
+
     def for_shell(self) -> dict[str, str]:
-        """What psql, dbt and the loader need, without what they inherit anyway."""
+        """What psql, dbt, the loader and Airflow need in a person's shell, from any folder."""
         return {
             **self.warehouse,
             **self.report_api,
-            "DBT_PROJECT_DIR": str(ROOT / "dbt_project"),
+            **environment.no_proxy(self.caller),
+            "AIRFLOW_HOME": str(self.airflow_home),
             "DBT_PROFILES_DIR": str(ROOT),
+            "DBT_PROJECT_DIR": str(ROOT / "dbt_project"),
+            "DO_NOT_TRACK": "1",
+            "PATH": self._path(COMMANDS, BIN, self.postgres.bin_dir),
+            "PYTHONPATH": str(ROOT),
+            # Names are Russian, whatever the locale.
+            "PYTHONUTF8": "1",
         }
 
     def for_programs(self) -> dict[str, str]:
-        """The whole environment of a program: the caller's, cleaned, with ours on top."""
-        env = {name: value for name, value in self.caller.items() if name not in _FOREIGN}
-        if self.warehouse_is_embedded:
-            # What is set is meant for some other one.
-            env = {name: v for name, v in env.items() if not name.startswith(_ABOUT_A_SERVER)}
-        if self.report_api_is_stand_in:
-            env = {name: v for name, v in env.items() if not name.startswith("REPORT_API_")}
-        # A proxy cannot reach this machine's own addresses.
-        direct = ",".join(filter(None, [env.get("NO_PROXY") or env.get("no_proxy"), HOST]))
-        return {
-            **env,
-            **self.for_shell(),
-            "PATH": self.path,
-            "PYTHONPATH": str(ROOT),
-            "NO_PROXY": direct,
-            "no_proxy": direct,
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
-        }
+        """The whole environment of a program."""
+        path = self._path(BIN, self.postgres.bin_dir)
+        return {**self.inherited, **self.for_shell(), "PATH": path}
 
-    @property
-    def path(self) -> str:
-        ours = [str(BIN), str(self.postgres.bin_dir)]
-        theirs = self.caller.get("PATH", os.defpath).split(os.pathsep)
-        return os.pathsep.join([*ours, *(entry for entry in theirs if entry not in ours)])
+    def to_unset(self) -> list[str]:
+        """What the caller has set for other projects and would change the programs here."""
+        theirs = [name for name in self.caller if name.startswith(environment.FAMILIES)]
+        # A name that no shell could have set, no shell can unset.
+        return [name for name in theirs if name not in self.for_programs() and name.isidentifier()]
 
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file only its owner may read, complete or not at all."""
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.unlink(missing_ok=True)
-    with open(unfinished, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-    unfinished.rename(path)
+    def _path(self, *first: Path) -> str:
+        ours = [str(COMMANDS), str(BIN), str(self.postgres.bin_dir)]
+        theirs = self.inherited["PATH"].split(os.pathsep)
+        kept = [entry for entry in theirs if entry not in ours]
+        return os.pathsep.join([*map(str, first), *kept])

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
+from local.accounts import name_of
 from local.airflow_parts import DAG_PROCESSOR, PARTS, AirflowParts
 from local.airflow_parts import DATABASE as AIRFLOW_DATABASE
 from local.ports import HOST, is_free
@@ -47,7 +48,7 @@ class Stack:
             file = path.open("a+")
         except PermissionError:
             raise StackError(
-                f"{self.settings.state} belongs to another user ({path.owner()}):"
+                f"{self.settings.state} belongs to another user ({name_of(path.stat().st_uid)}):"
                 " run as that user, or let that user run `make clean`."
             ) from None
         with file:
@@ -96,6 +97,7 @@ class Stack:
 
     def prepare(self) -> None:
         """Create or upgrade the tables of loader and marts; needs a running warehouse."""
+        self.program("python", "-m", "checks", "preflight", quiet=True)
         self.program("alembic", "upgrade", "head", quiet=True)
         self.program("dbt", "--quiet", "run", "--empty", quiet=True)
 
@@ -150,7 +152,7 @@ class Stack:
             record = self.processes.running(part)
             if record and record.fingerprint != self.settings.fingerprint:
                 raise StackError(
-                    "Airflow is running with other settings (warehouse, report API or ports):"
+                    "Airflow is running with other settings (warehouse, report API, ports or path):"
                     " run `make down` first."
                 )
         if self.airflow.metadata_is_embedded:

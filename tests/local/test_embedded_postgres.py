@@ -84,6 +84,13 @@ def test_the_folder_may_be_closed_to_others_and_its_path_odd(tmp_path: Path) -> 
     assert closed.stat().st_uid == os.geteuid()
 
 
+def test_a_path_that_its_programs_cannot_take_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    odd = tmp_path / 'a "clone" for $5' / "bin"
+    shutil.copytree(bundled_bin_dir(), odd, copy_function=link_or_copy)
+    with pytest.raises(PostgresError, match=r'under a path that holds "\$: move what lies in '):
+        EmbeddedPostgres(tmp_path / "server", bin_dir=odd).start()
+
+
 def test_data_survive_sigkill(postgres: EmbeddedPostgres) -> None:
     value(postgres, "create table kept as select 42 as answer; select 1")
     port = postgres.port
@@ -98,9 +105,9 @@ def test_data_survive_sigkill(postgres: EmbeddedPostgres) -> None:
 def test_a_recycled_process_id_does_not_keep_it_from_starting(postgres: EmbeddedPostgres) -> None:
     postgres.kill()
     # PostgreSQL itself believes a living process of its own account, so lend it one of that.
-    launcher = postgres._launch()
-    account = {} if launcher._uid is None else {"user": launcher._uid, "group": launcher._gid}
-    with subprocess.Popen(["sleep", "60"], cwd="/", **account) as stranger:  # type: ignore[call-overload]
+    account = postgres._server_account()
+    options = {} if account.uid is None else {"user": account.uid, "group": account.gid}
+    with subprocess.Popen(["sleep", "60"], cwd="/", **options) as stranger:  # type: ignore[call-overload]
         try:
             pid_file = postgres.cluster / "postmaster.pid"
             lines = pid_file.read_text().splitlines()

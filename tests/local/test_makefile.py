@@ -1,32 +1,17 @@
 """The Makefile: what it lists, and what it prints."""
 
-import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from hostile import LINE_FOR_A_SHELL, ROOT, make, run
 
 # What users and CI call.
 PROMISED = [
-    "run", "warehouse", "up", "down", "env", "load", "dbt", "prove", "takeover", "roles",
-    "test", "test-faults", "lint", "fmt", "audit", "clean",
+    "run", "warehouse", "up", "down", "env", "load", "dbt", "docs", "prove", "takeover", "report",
+    "roles", "test", "test-faults", "test-report", "bench", "lint", "fmt", "audit", "clean",
 ]  # fmt: skip
-
-
-def make(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(
-        # The environment these tests run in is not remade under them.
-        ["make", "--assume-old=.venv/.ready", *arguments],
-        cwd=ROOT,
-        env={**kept, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def listed() -> list[str]:
@@ -61,7 +46,38 @@ def test_the_callers_python_settings_do_not_reach_the_commands(tmp_path: Path) -
     (tmp_path / "json.py").write_text("raise RuntimeError('somebody else\\'s module')")
     printed = make("-s", "env", PYTHONPATH=str(tmp_path), VIRTUAL_ENV="/theirs")
     assert printed.returncode == 0, printed.stderr
-    assert all(line.startswith("export ") for line in printed.stdout.splitlines())
+    assert all(LINE_FOR_A_SHELL.match(line) for line in printed.stdout.splitlines())
+    assert "unset VIRTUAL_ENV" not in printed.stdout
+    assert f"export PYTHONPATH={ROOT}" in printed.stdout.splitlines()
+
+
+@pytest.mark.parametrize("flags", [["-w"], ["-C", str(ROOT)], ["MAKEFLAGS=w"]])
+def test_make_itself_says_nothing_into_the_eval(flags: list[str]) -> None:
+    env = {"MAKEFLAGS": "w"} if flags == ["MAKEFLAGS=w"] else {}
+    printed = make(*([] if env else flags), "env", **env)
+    assert printed.returncode == 0, printed.stderr
+    assert len(printed.stdout.splitlines()) > 10
+    assert all(LINE_FOR_A_SHELL.match(line) for line in printed.stdout.splitlines())
+
+
+# Prints its environment in the place of the command.
+SHOW = "LOCAL=sh -c env"
+
+
+def test_settings_of_makes_command_line_count_there_only() -> None:
+    names = ["ARGS", "DATE", "DEADLINE_MINUTES", "PYTHON", "RECORDED", "TODAY"]
+    by_chance = make("-s", "load", SHOW, **dict.fromkeys(names, "by chance"))
+    assert "by chance" not in by_chance.stdout and "PATH=" in by_chance.stdout
+    meant = make("-s", "load", SHOW, *(f'{name}=it\'s "meant"' for name in names))
+    assert {f'{name}=it\'s "meant"' for name in names} <= set(meant.stdout.splitlines())
+
+
+@pytest.mark.parametrize("path, remade", [(str(ROOT), False), (f"{ROOT} copied", True)])
+def test_a_moved_or_copied_environment_is_remade(tmp_path: Path, path: str, remade: bool) -> None:
+    stamp = tmp_path / "ready"
+    stamp.write_text(path)
+    planned = run("make", "--dry-run", "down", f"READY={stamp}").stdout
+    assert (f"local/bootstrap.sh {stamp}" in planned) is remade
 
 
 @pytest.mark.parametrize("target", ["roles", "takeover"])

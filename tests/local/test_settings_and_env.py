@@ -7,8 +7,10 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from hostile import LINE_FOR_A_SHELL, local, run
 
 from local.ports import HOST
 from local.postgres import EmbeddedPostgres, connect
@@ -23,24 +25,13 @@ REAL_API = {
 }
 
 
-def local(state: Path, command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "local", command, "--state", str(state)],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_env_is_evaluated_by_a_shell_and_connects(tmp_path: Path) -> None:
     state = tmp_path / "it's a state"
     with EmbeddedPostgres(state / "postgres", fsync=False):
         odd = "/odd/$HOME/it's"
         printed = local(state, "env", PATH=f"{os.environ['PATH']}:{odd}")
         assert printed.returncode == 0, printed.stderr
-        assert all(line.startswith("export ") for line in printed.stdout.splitlines())
+        assert all(LINE_FOR_A_SHELL.match(line) for line in printed.stdout.splitlines())
         done = subprocess.run(
             ["/bin/sh", "-c", 'eval "$1"; psql -Atc "select current_user"; command -v dbt; '
              'echo "$DBT_PROJECT_DIR"; echo "${PATH##*:}"', "sh", printed.stdout],
@@ -80,9 +71,10 @@ def test_a_server_of_the_callers_is_passed_through_unchanged(tmp_path: Path) -> 
     settings = Settings({**theirs, "PGSSLROOTCERT": "/their/ca"}, state=tmp_path)
     assert settings.warehouse == theirs
     assert settings.for_programs()["PGSSLROOTCERT"] == "/their/ca"
-    # Airflow's own tables stay here, and their connection without the warehouse's TLS.
+    # Airflow's own tables stay here.
     airflow = Stack(settings).airflow.environment(schedule=False)
-    assert airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].endswith("/airflow?sslmode=disable")
+    metadata = urlsplit(airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    assert (metadata.hostname, metadata.path) == (HOST, "/airflow")
     assert airflow["PGHOST"] == "db.example"
 
 
@@ -94,16 +86,19 @@ def test_half_a_server_is_refused_in_a_sentence(tmp_path: Path) -> None:
 
 def test_settings_for_some_other_server_do_not_reach_the_embedded_one(tmp_path: Path) -> None:
     elsewhere = {
-        "PGSSLMODE": "require", "PGSERVICE": "work",
+        "PGSSLMODE": "require", "PGTARGETSESSIONATTRS": "primary", "PGPASSFILE": "/theirs",
         "DBT_USER": "transformer", "DBT_ENV_SECRET_PGPASSWORD": "secret",
     }  # fmt: skip
-    env = Settings(elsewhere, state=tmp_path).for_programs()
+    env = Settings({**elsewhere, "PGSERVICE": "work"}, state=tmp_path).for_programs()
     assert {name for name in env if name.startswith("PG")} == {
         "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE",
     }  # fmt: skip
     assert not {"DBT_USER", "DBT_ENV_SECRET_PGPASSWORD"} & set(env)
-    there = Settings({**elsewhere, "PGHOST": "db", "PGUSER": "me", "PGDATABASE": "shop"})
-    assert elsewhere.items() <= there.for_programs().items()
+    own = {"PGHOST": "db", "PGUSER": "me", "PGDATABASE": "shop"}
+    there = Settings({**elsewhere, **own, "PGSERVICE": "work"}, state=tmp_path).for_programs()
+    assert {**elsewhere, **own}.items() <= there.items()
+    # The loader would follow the service, dbt the host.
+    assert "PGSERVICE" not in there
 
 
 def test_a_real_report_service_is_used_with_the_real_day(tmp_path: Path) -> None:
@@ -117,8 +112,9 @@ def test_the_stand_in_has_a_fixed_day_and_the_week_before(tmp_path: Path) -> Non
     days = Settings({}, state=tmp_path).increment_days
     assert (days[0], days[-1], len(days)) == (date(2024, 2, 25), date(2024, 3, 2), 7)
     assert Settings({"TODAY": "2024-01-02"}, state=tmp_path).increment_days[0] == date(2023, 12, 26)
-    with pytest.raises(SettingsError, match="TODAY=soon is not a date"):
-        Settings({"TODAY": "soon"}, state=tmp_path).increment_days  # noqa: B018
+    for other in ("soon", "20240102", "2024-W01-2"):
+        with pytest.raises(SettingsError, match=f"TODAY={other} is not a date like 2024-03-03"):
+            Settings({"TODAY": other}, state=tmp_path).increment_days  # noqa: B018
 
 
 def test_of_recorded_deliveries_only_the_recorded_days_are_loaded(tmp_path: Path) -> None:
@@ -145,6 +141,15 @@ def test_secrets_are_kept_in_a_private_file(tmp_path: Path) -> None:
     secret = settings.kept("something")
     assert Settings({}, state=tmp_path).kept("something") == secret
     assert (tmp_path / "settings.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_else_may_write_what_is_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    script = 'umask 000; exec "$0" -m local down --state "$1"'
+    done = run("/bin/sh", "-c", script, sys.executable, state)
+    assert done.returncode == 0, done.stderr
+    assert state.is_dir()
+    assert [path for path in (state, *state.rglob("*")) if path.stat().st_mode & 0o022] == []
 
 
 def test_two_commands_at_once_are_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -205,7 +210,7 @@ def test_what_was_interrupted_before_its_record_is_mended_or_stopped(
         stack.stop_everything()
 
 
-def test_a_tls_mode_for_some_other_server_is_told(
+def test_a_tls_mode_for_some_other_server_is_unset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGSSLMODE", "verify-full")
@@ -213,7 +218,7 @@ def test_a_tls_mode_for_some_other_server_is_told(
         with contextlib.closing(connect(postgres.env())):
             pass
         printed = local(tmp_path, "env", PGSSLMODE="verify-full")
-        assert "unset PGSSLMODE" in printed.stderr
+        assert "unset PGSSLMODE" in printed.stdout.splitlines()
 
 
 def test_a_stand_in_for_another_day_replaces_the_running_one(tmp_path: Path) -> None:

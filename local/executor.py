@@ -1,0 +1,87 @@
+"""Airflow's LocalExecutor, with what tasks import already there when its workers fork.
+
+A task is a fork of a worker, and a worker a fork of the scheduler: what is loaded before them is
+loaded once. Only installed packages are: tasks read the checkout's own code as it is when they run.
+"""
+
+import gc
+import logging
+from contextlib import chdir
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from airflow.executors.local_executor import LocalExecutor
+
+# What tasks of the DAGs import, and what imports the rest of it.
+_MODULES = (
+    "airflow.dag_processing.dagbag",
+    "airflow.providers.common.io.assets.file",
+    "airflow.providers.postgres.assets.postgres",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.standard.decorators.sensor",
+    "airflow.sdk.definitions.decorators",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.lineage",
+    "cosmos.airflow.task_group",
+    "cosmos.operators.local",
+    "cosmos.plugin.airflow3",
+    "cosmos.profiles",
+    "dbt.adapters.postgres",
+    "dbt.cli.main",
+    "dbt.parser.schema_yaml_readers",
+    "dbt.task.build",
+    "dbt_common.clients.agate_helper",
+    "openlineage.common.provider.dbt.local",
+    "psycopg2",
+    "requests",
+    "upath.implementations.local",
+)
+
+# Whatever a DBT_... of the environment says for other projects.
+_HERE = (
+    *("--project-dir=.", "--profiles-dir=.", "--profile=empty"),
+    *("--target=none", "--target-path=target"),
+)
+_PROJECT = {
+    "dbt_project.yml": "{name: empty, profile: empty}",
+    "profiles.yml": "empty: {target: none, outputs: {none: {type: postgres, host: '', port: 1,"
+    " user: '', password: '', dbname: '', schema: ''}}}",
+    "models/empty.sql": "select 1 as id",
+    "models/empty.yml": "models: [{name: empty, columns: [{name: id, data_tests: [not_null]}]}]",
+}
+
+
+_log = logging.getLogger(__name__)
+
+
+class WarmLocalExecutor(LocalExecutor):
+    def start(self) -> None:
+        """Load what tasks need, then fork the workers."""
+        load()
+        super().start()
+
+
+def load() -> None:
+    """Import the packages, and have dbt generate the code that it generates at its first use.
+
+    That code is half of what building a small model costs. dbt makes it for a project of one model
+    that no database sees: the first parse reads the files, the second what the first has written.
+    """
+    for module in _MODULES:
+        import_module(module)
+    from dbt.adapters.factory import reset_adapters
+    from dbt.cli.main import dbtRunner
+
+    with TemporaryDirectory() as folder, chdir(folder):
+        for name, text in _PROJECT.items():
+            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).write_text(text)
+        for _ in range(2):
+            done = dbtRunner().invoke(["--quiet", "--log-level-file=none", "parse", *_HERE])
+            if not done.success:
+                _log.warning("tasks will be slower, dbt was not prepared: %s", done.exception)
+    # What an adapter holds, semaphores among it, is not for the tasks to inherit.
+    reset_adapters()  # type: ignore[no-untyped-call]
+    gc.collect()

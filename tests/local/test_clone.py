@@ -1,0 +1,48 @@
+"""A clone where git is told to write CRLF, as is usual where Windows is near."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from hostile import LINE_FOR_A_SHELL, ROOT, run
+
+
+def git(folder: Path, *words: str | Path) -> str:
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    done = run("git", "-C", folder, *who, *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Of the files as they are here now, committed or not."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(lambda name: (ROOT / name).is_file(), set(listed.split("\0"))):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, source / name)
+    git(source, "init", "--quiet")
+    git(source, "add", "--all")
+    git(source, "commit", "--quiet", "--message", "as it is now")
+    git(tmp_path, "clone", "--quiet", "--config", "core.autocrlf=true", source, clone)
+    return clone
+
+
+def test_everything_keeps_its_line_ends_and_runs(clone: Path, tmp_path: Path) -> None:
+    names = [clone / name for name in git(clone, "ls-files", "-z").split("\0") if name]
+    assert len(names) > 100
+    assert [str(name) for name in names if b"\r\n" in name.read_bytes()] == []
+    # Nor does git see a change, which would be committed by the next `commit --all`.
+    assert git(clone, "status", "--porcelain") == ""
+    listed = run("make", cwd=clone)
+    assert "warehouse" in listed.stdout
+    refused = run(clone / "local" / "bootstrap.sh", tmp_path / "stamp", PYTHON="/nonexistent")
+    assert refused.stderr.startswith("error: PYTHON=/nonexistent does not run")
+    printed = run(sys.executable, "-m", "local", "env", "--state", tmp_path / "state", cwd=clone)
+    lines = printed.stdout.splitlines()
+    assert f"export PYTHONPATH={clone}" in lines, printed.stderr
+    assert all(LINE_FOR_A_SHELL.match(line) for line in lines)
