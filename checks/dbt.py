@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,17 +15,33 @@ from loaders.errors import TerminalError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "dbt_project"
+# Where dbt builds them, unless a run names another schema to compare with.
+SCHEMA = "mart"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key of a mart: `columns` here, `to_columns` of the mart `to`."""
+
+    columns: tuple[str, ...]
+    to: str
+    to_columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Mart:
     """One table of schema mart, as its model declares it.
 
-    `columns` maps a name to its type; `model` is the whole entry of the manifest.
+    `columns` maps a name to its type; `key` are the columns of the primary key; `indexes` are the
+    columns of the other indexes; `model` is the whole entry of the manifest.
     """
 
     name: str
     columns: Mapping[str, str]
+    required: frozenset[str]
+    key: tuple[str, ...]
+    references: tuple[Reference, ...]
+    indexes: tuple[tuple[str, ...], ...]
     model: Mapping[str, Any]
 
 
@@ -33,31 +51,84 @@ def command(*arguments: str) -> list[str]:
     return [program, *arguments, "--project-dir", str(PROJECT), "--profiles-dir", str(ROOT)]
 
 
+def run(*arguments: str) -> None:
+    """Run dbt to its end.
+
+    Raises:
+        TerminalError: if it failed, with what it said.
+    """
+    done = subprocess.run(
+        command("--quiet", *arguments), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise TerminalError(
+            f"dbt {' '.join(arguments)} failed:\n" + (done.stdout + done.stderr).strip()
+        )
+
+
 @cache
 def marts() -> tuple[Mart, ...]:
     """Return the marts that dbt builds, dimensions before facts.
 
+    Reads the manifest, which dbt writes first if a file of its project is newer.
+
     Raises:
-        TerminalError: if dbt has not parsed the project yet.
+        TerminalError: if dbt cannot parse the project.
     """
     manifest = Path(os.environ.get("DBT_TARGET_PATH") or PROJECT / "target") / "manifest.json"
-    try:
-        nodes = json.loads(manifest.read_text())["nodes"].values()
-    except FileNotFoundError:
-        raise TerminalError(
-            "dbt has not parsed its project yet: `make warehouse`, or `dbt parse`, does"
-        ) from None
+    if not manifest.exists() or manifest.stat().st_mtime < max(_changed()):
+        run("parse", "--write-json")
+    nodes = json.loads(manifest.read_text())["nodes"].values()
     models = [
         node
         for node in nodes
         if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
     ]
     models.sort(key=lambda model: str(model["original_file_path"]))
-    return tuple(
-        Mart(
-            model["name"],
-            {name: column["data_type"] for name, column in model["columns"].items()},
-            model,
-        )
-        for model in models
+    return tuple(_mart(model) for model in models)
+
+
+def mart(name: str) -> Mart:
+    """Return one of `marts`."""
+    return next(mart for mart in marts() if mart.name == name)
+
+
+def _changed() -> Iterator[float]:
+    """When the files of the project were changed; a folder is, by a file that was removed."""
+    yield (ROOT / "profiles.yml").stat().st_mtime
+    for path in PROJECT.iterdir():
+        if path.name not in ("target", "logs"):
+            yield path.stat().st_mtime
+            yield from (below.stat().st_mtime for below in path.rglob("*"))
+
+
+def _mart(model: Mapping[str, Any]) -> Mart:
+    constraints = {
+        kind: [entry for entry in model["constraints"] if entry["type"] == kind]
+        for kind in ("primary_key", "foreign_key")
+    }
+    return Mart(
+        name=model["name"],
+        columns={name: column["data_type"] for name, column in model["columns"].items()},
+        required=frozenset(
+            name
+            for name, column in model["columns"].items()
+            if any(entry["type"] == "not_null" for entry in column["constraints"])
+        ),
+        key=_first(constraints["primary_key"]),
+        references=tuple(
+            # As the file has it, ref('d_item'), or as dbt has made it, "warehouse"."mart"."d_item".
+            Reference(
+                tuple(entry["columns"]),
+                re.findall(r"\w+", entry["to"])[-1],
+                tuple(entry["to_columns"]),
+            )
+            for entry in constraints["foreign_key"]
+        ),
+        indexes=tuple(tuple(entry["columns"]) for entry in model["config"].get("indexes") or ()),
+        model=model,
     )
+
+
+def _first(constraints: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(constraints[0]["columns"]) if constraints else ()

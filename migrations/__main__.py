@@ -6,17 +6,24 @@ from collections.abc import Sequence
 
 from loaders.__main__ import day
 from loaders.errors import LoaderError
-from migrations.takeover import take_over
+from migrations.roles import create_roles
+from migrations.takeover import go_back, take_over
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m migrations", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     takeover = commands.add_parser("takeover", help="bring an old warehouse to the new shape")
-    takeover.add_argument(
+    way = takeover.add_mutually_exclusive_group()
+    way.add_argument(
         "--plan",
         action="store_true",
         help="say what would change and how many rows, change nothing",
+    )
+    way.add_argument(
+        "--back",
+        action="store_true",
+        help="bring it back to the old shape, as long as nothing was loaded since",
     )
     takeover.add_argument(
         "--rebuild",
@@ -26,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DAY",
         help="make these days of the marts anew from staging, once the shape is new",
     )
+    commands.add_parser("roles", help="make the accounts loader, transformer and reader")
     return parser
 
 
@@ -33,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 after printing why it failed."""
     options = _parser().parse_args(arguments)
     try:
-        take_over(plan=options.plan, rebuild=options.rebuild)
+        if options.command == "roles":
+            create_roles()
+        elif options.back:
+            go_back()
+        else:
+            take_over(plan=options.plan, rebuild=options.rebuild)
     except LoaderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

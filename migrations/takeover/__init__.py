@@ -1,7 +1,7 @@
 """Takes over a warehouse of the old pipeline: brings it to the shape of this one, in place.
 
 Run: `python -m migrations takeover --plan`, then without `--plan`; the walk-through is
-docs/takeover.md, the way back back.sql beside this file.
+docs/takeover.md. The way back: `python -m migrations takeover --back`.
 
 A list of changes, each of which asks the catalogue whether it is still to be done. So the next run
 finishes what a killed one began, and one run too many changes nothing. Order lines and sales get
@@ -13,25 +13,25 @@ catalogue, and gives up within `READERS_WAIT` to try again later if somebody is 
 """
 
 import os
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import date
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from checks.session import open_session
 from loaders.errors import TerminalError, TransientError
-from loaders.warehouse import connect
-from migrations.takeover import changes
+from migrations.takeover import back, changes
 from migrations.takeover.old_warehouse import PATIENCE_SECONDS, OldWarehouse
 from migrations.takeover.refusals import (
+    names_taken,
     refuse_rebuilding_nothing,
     refuse_strangers,
     refuse_what_does_not_fit,
 )
-from migrations.takeover.tables import ORDERS, SALES
+from migrations.takeover.tables import ORDERS, REPORT_ID, SALES
 
 # A killed run's last statement goes on until the server notices (CONNECTION_CHECK).
 CONNECTION_CHECK = "5s"
@@ -54,32 +54,50 @@ def take_over(
         TransientError: if somebody is in the way, or the warehouse went away. Another run goes on
             from there.
     """
+    with _warehouse(say, alone=not plan, readonly=plan) as warehouse:
+        refuse_strangers(warehouse)
+        refuse_what_does_not_fit(warehouse, names_taken())
+        refuse_rebuilding_nothing(warehouse, rebuild)
+        _tell_differences(warehouse)
+        _go(warehouse, plan=plan)
+        for day in rebuild:
+            say(f"rebuilding {day}{' (not now: --plan)' if plan else ''}")
+            if not plan:
+                changes.rebuild(day)
+
+
+def go_back(say: Callable[[str], None] = print) -> None:
+    """Bring a warehouse that was taken over, as a whole or in part, back to the old shape.
+
+    Raises:
+        TerminalError: if something was loaded since.
+        TransientError: if somebody is in the way: nothing was changed but for an index.
+    """
+    with _warehouse(say, alone=True, readonly=False) as warehouse:
+        back.go(warehouse)
+
+
+@contextmanager
+def _warehouse(
+    say: Callable[[str], None], *, alone: bool, readonly: bool
+) -> Iterator[OldWarehouse]:
     # dbt asks for them by name, and comes late.
     if missing := [name for name in ("PGHOST", "PGUSER", "PGDATABASE") if name not in os.environ]:
         raise TerminalError(f"not set in the environment: {', '.join(missing)}")
+    settings = {
+        # Ends what a killed run has left.
+        "client_connection_check_interval": CONNECTION_CHECK,
+        "lock_timeout": f"{PATIENCE_SECONDS}s",
+        # For sorting what is compared.
+        "work_mem": "128MB",
+        "default_transaction_read_only": "on" if readonly else "off",
+    }
     try:
-        with closing(connect("takeover")) as connection:
-            connection.set_session(readonly=plan, autocommit=True)
+        with closing(open_session("takeover", settings)) as connection:
             warehouse = OldWarehouse(connection, say)
-            warehouse.rows(
-                # The server's own defaults may be short; the second ends what a killed run has
-                # left; the last is for sorting what is compared.
-                "select set_config('statement_timeout', '0', false),"
-                " set_config('client_connection_check_interval', %s, false),"
-                " set_config('lock_timeout', %s, false), set_config('work_mem', '128MB', false)",
-                (CONNECTION_CHECK, f"{PATIENCE_SECONDS}s"),
-            )
-            if not plan:
-                _be_the_only_one(warehouse)
-            refuse_strangers(warehouse)
-            refuse_what_does_not_fit(warehouse)
-            refuse_rebuilding_nothing(warehouse, rebuild)
-            _tell_differences(warehouse)
-            _go(warehouse, plan=plan)
-            for day in rebuild:
-                say(f"rebuilding {day}{' (not now: --plan)' if plan else ''}")
-                if not plan:
-                    changes.run_dbt("run", "--vars", f"{{ds: '{day}'}}")
+            if alone:
+                warehouse.be_the_only_one(OTHER_RUN_SECONDS)
+            yield warehouse
     except psycopg2.OperationalError as error:
         raise TransientError(
             f"the warehouse went away: {error}; run this again to go on".strip()
@@ -112,20 +130,10 @@ def _go(warehouse: OldWarehouse, *, plan: bool) -> None:
         warehouse.say("done: this warehouse has the new shape")
 
 
-def _be_the_only_one(warehouse: OldWarehouse) -> None:
-    # Asked for again and again instead of waited for: who waits holds a snapshot, and building an
-    # index beside others waits for that.
-    deadline = time.monotonic() + OTHER_RUN_SECONDS
-    while not warehouse.value("select pg_try_advisory_lock(hashtext('takeover'))"):
-        if time.monotonic() > deadline:
-            raise TransientError("another takeover is at work here: wait for its end")
-        time.sleep(0.5)
-
-
 def was_taken_over(connection: Connection) -> bool:
     """Return whether this is a warehouse of the old pipeline that was taken over."""
     query = "select exists (select from staging.delivery where report_id = %s)"
-    taken_over: bool = OldWarehouse(connection, print).value(query, (changes.REPORT_ID,))
+    taken_over: bool = OldWarehouse(connection, print).value(query, (REPORT_ID,))
     return taken_over
 
 
@@ -138,16 +146,15 @@ def days_left_as_they_were(connection: Connection) -> list[date]:
         for (day,) in warehouse.rows(
             "select day from staging.delivery_day inner join staging.delivery using (delivery_id)"
             " where report_id != %s",
-            (changes.REPORT_ID,),
+            (REPORT_ID,),
         )
     }
     return [day for day, *_ in _differences(warehouse) if day not in delivered_since]
 
 
 def _differences(warehouse: OldWarehouse) -> list[tuple[Any, ...]]:
-    # Refunds are negative in the mart only, and there are none before there is a status.
-    refunded = "status = 'refunded'" if "status" in warehouse.columns(ORDERS) else "false"
-    return warehouse.rows((changes.SQL / "differences.sql").read_text().format(refunded=refunded))
+    statement = (changes.SQL / "differences.sql").read_text()
+    return warehouse.rows(statement.format(refunded=changes.refunded(warehouse)))
 
 
 def _tell_differences(warehouse: OldWarehouse) -> None:

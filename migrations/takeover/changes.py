@@ -1,24 +1,33 @@
 """The changes of a takeover, in their order."""
 
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from checks import dbt
+from checks.dbt import run as run_dbt
 from loaders.errors import TerminalError
-from loaders.order_file import NAME_LENGTH
+from migrations.takeover import retention
 from migrations.takeover.old_warehouse import OldWarehouse
-from migrations.takeover.tables import CITY, NAMES, ORDERS, RETENTION, SALES
+from migrations.takeover.tables import (
+    CITY,
+    NO_ORDER_LINE,
+    OF_OLD,
+    ORDERS,
+    OTHER_MARTS,
+    REPORT_ID,
+    RETENTION,
+    SALES,
+    TEXTS,
+)
 
 SQL = Path(__file__).parent
 
 # Rows whose order key is set in one transaction: about a second's work.
 BATCH_ROWS = 100_000
-# In the ledger, for every order line from before it.
-REPORT_ID = "old warehouse"
 
 
 @dataclass(frozen=True)
@@ -29,40 +38,28 @@ class Change:
     run: Callable[[OldWarehouse], None]
 
 
-def _wider_name(table: str, column: str) -> Change:
+def _longer_text(table: str, column: str, length: int) -> Change:
     def pending(warehouse: OldWarehouse) -> str | None:
-        if warehouse.columns(table)[column][1] >= NAME_LENGTH:
+        if warehouse.columns(table).get(column, ("", length))[1] >= length:
             return None
-        return f"{table}.{column}: room for {NAME_LENGTH} characters (no row is written)"
+        return f"{table}.{column}: room for {length} characters (no row is written)"
 
     return Change(
         pending,
         lambda warehouse: warehouse.alter(
-            table, f"alter table {table} alter column {column} type varchar({NAME_LENGTH})"
+            table, f"alter table {table} alter column {column} type varchar({length})"
         ),
     )
 
 
 def _not_null(table: str, column: str) -> Change:
-    name = f"{column}_is_known"
-
     def pending(warehouse: OldWarehouse) -> str | None:
         columns = warehouse.columns(table)
         if column in columns and columns[column][2]:
             return None
         return f"{table}.{column}: not null ({warehouse.row_count(table):,} rows are checked)"
 
-    def run(warehouse: OldWarehouse) -> None:
-        # SET NOT NULL by itself reads the table while nobody else may; with a checked constraint
-        # that says the same it reads nothing.
-        _checked(warehouse, table, name, f"{column} is not null")
-        warehouse.alter(
-            table,
-            f"alter table {table} alter column {column} set not null",
-            f"alter table {table} drop constraint {name}",
-        )
-
-    return Change(pending, run)
+    return Change(pending, lambda warehouse: warehouse.add_not_null(table, column))
 
 
 def _check(table: str, column: str, condition: str) -> Change:
@@ -73,28 +70,7 @@ def _check(table: str, column: str, condition: str) -> Change:
             return None
         return f"{table}: check ({condition}) ({warehouse.row_count(table):,} rows are checked)"
 
-    return Change(pending, lambda warehouse: _checked(warehouse, table, name, condition))
-
-
-def _checked(warehouse: OldWarehouse, table: str, name: str, condition: str) -> None:
-    state = warehouse.constraint_state(table, name)
-    if state is None:
-        warehouse.alter(
-            table, f"alter table {table} add constraint {name} check ({condition}) not valid"
-        )
-    if not state:
-        warehouse.alone(f"alter table {table} validate constraint {name}")
-
-
-def _index(warehouse: OldWarehouse, table: str, name: str, on: str) -> None:
-    schema = table.partition(".")[0]
-    state = warehouse.index_state(f"{schema}.{name}")
-    if state is False:  # what a killed run has left
-        warehouse.alone(f"drop index concurrently {schema}.{name}")
-    if not state:
-        warehouse.alone(f"create unique index concurrently {name} on {table} ({on})")
-        # Of an expression nothing is known to the planner before.
-        warehouse.alone(f"analyze {table}")
+    return Change(pending, lambda warehouse: warehouse.add_check(table, name, condition))
 
 
 ORDER_KEY = "user_order_log_day_uniq_id"
@@ -107,17 +83,14 @@ def _orders_key_pending(warehouse: OldWarehouse) -> str | None:
     return f"{ORDERS}: unique index on day and uniq_id ({warehouse.row_count(ORDERS):,} rows)"
 
 
+def _orders_key(warehouse: OldWarehouse) -> None:
+    warehouse.add_index(ORDERS, ORDER_KEY, "cast(date_time as date), uniq_id", unique=True)
+
+
 def _sales_key_pending(warehouse: OldWarehouse) -> str | None:
     if warehouse.constraint(SALES, "pu", "date_id", "uniq_id"):
         return None
     return f"{SALES}: unique (date_id, uniq_id) ({warehouse.row_count(SALES):,} rows)"
-
-
-def _sales_key(warehouse: OldWarehouse) -> None:
-    _index(warehouse, SALES, SALES_KEY, "date_id, uniq_id")
-    warehouse.alter(
-        SALES, f"alter table {SALES} add constraint {SALES_KEY} unique using index {SALES_KEY}"
-    )
 
 
 MISSING_CITIES = f"""
@@ -152,42 +125,61 @@ def _cities(warehouse: OldWarehouse) -> None:
     )
 
 
-CITY_REFERENCE = "f_sales_city_id_fkey"
-
-
 def _city_reference_pending(warehouse: OldWarehouse) -> str | None:
-    name = warehouse.constraint(SALES, "f", "city_id")
+    name = warehouse.constraint(SALES, "f", "city_id", to=CITY)
     if name and warehouse.constraint_state(SALES, name):
         return None
     return f"{SALES}.city_id: foreign key ({warehouse.row_count(SALES):,} rows are checked)"
 
 
-def _city_reference(warehouse: OldWarehouse) -> None:
-    name = warehouse.constraint(SALES, "f", "city_id")
-    if not name:
-        name = CITY_REFERENCE
-        warehouse.alter(
-            SALES,
-            f"alter table {SALES} add constraint {name}"
-            f" foreign key (city_id) references {CITY} (city_id) not valid",
-        )
-    warehouse.alone(f"alter table {SALES} validate constraint {name}")
-
-
-def _refund_flag_pending(warehouse: OldWarehouse) -> str | None:
-    if "refund_flag" in warehouse.columns(SALES):
+def _sale_columns_pending(warehouse: OldWarehouse) -> str | None:
+    columns = warehouse.columns(SALES)
+    if "uniq_id" in columns:
         return None
-    return f"{SALES}.refund_flag: false for {warehouse.row_count(SALES):,} rows (none is written)"
+    rows = warehouse.row_count(SALES)
+    if "refund_flag" in columns:
+        return f"{SALES}.refund_flag: stays as it is in {rows:,} rows"
+    return f"{SALES}.refund_flag: false for {rows:,} rows (none is written)"
 
 
-def _refund_flag(warehouse: OldWarehouse) -> None:
+def _sale_columns(warehouse: OldWarehouse) -> None:
+    # With uniq_id goes the knowledge of what was there before.
+    of_old = [
+        (table, column)
+        for table, column in ((SALES, "refund_flag"), (ORDERS, "status"))
+        if column in warehouse.columns(table)
+    ]
+    if (SALES, "refund_flag") not in of_old:
+        flag = "add column refund_flag boolean not null default false"
+        statements = [f"alter table {SALES} {flag}"]
+    else:
+        statements = []
     warehouse.alter(
         SALES,
-        f"alter table {SALES} add column refund_flag boolean not null default false",
+        *(COMMENT.format(table=table, column=column, text=OF_OLD) for table, column in of_old),
+        *statements,
         # For the rows that are there. A new one that says nothing is a mistake.
         f"alter table {SALES} alter column refund_flag drop default",
         f"alter table {SALES} add column uniq_id varchar(32)",
     )
+
+
+# A comment of the shop's own stays before ours.
+COMMENT = """
+    do $$
+    begin
+        execute format('comment on column {table}.{column} is %L', concat_ws(' ', (
+            select col_description(attrelid, attnum) from pg_attribute
+            where attrelid = to_regclass('{table}') and attname = '{column}'
+        ), '{text}'));
+    end
+    $$
+"""
+
+
+def refunded(warehouse: OldWarehouse) -> str:
+    """Return the condition for an order line that is a refund: none, before there is a status."""
+    return "status = 'refunded'" if "status" in warehouse.columns(ORDERS) else "false"
 
 
 def _order_keys_pending(warehouse: OldWarehouse) -> str | None:
@@ -200,7 +192,7 @@ def _order_keys_pending(warehouse: OldWarehouse) -> str | None:
 
 
 def _order_keys(warehouse: OldWarehouse) -> None:
-    statement = (SQL / "order_keys.sql").read_text()
+    statement = (SQL / "order_keys.sql").read_text().format(refunded=refunded(warehouse))
     days = warehouse.rows(
         f"""
         select to_date(cast(date_id as text), 'YYYYMMDD'), count(*) from {SALES}
@@ -213,7 +205,9 @@ def _order_keys(warehouse: OldWarehouse) -> None:
         while days and (rows == 0 or rows + days[0][1] <= BATCH_ROWS):
             last, number = days.pop(0)
             rows += number
-        warehouse.write(SALES, statement, {"first": first, "last": last})
+        warehouse.write(
+            SALES, statement, {"first": first, "last": last, "no_order_line": NO_ORDER_LINE}
+        )
         done += rows
         if time.monotonic() - told > 30:
             warehouse.say(f"  {done:,} of {total:,} rows")
@@ -221,9 +215,10 @@ def _order_keys(warehouse: OldWarehouse) -> None:
     # What was written over becomes room for coming days; giving it back would stop readers.
     warehouse.alone(f"vacuum (analyze, truncate off) {SALES}")
     synthetic = warehouse.value(
-        f"select count(*) from {SALES} where uniq_id like 'mart.f_sales.id=%'"  # noqa: S608
+        f"select count(*) from {SALES} where starts_with(uniq_id, %s)",  # noqa: S608
+        (NO_ORDER_LINE,),
     )
-    warehouse.say(f"  {synthetic:,} of them have no order line in staging: mart.f_sales.id=...")
+    warehouse.say(f"  {synthetic:,} of them have no order line in staging: {NO_ORDER_LINE}...")
 
 
 def _status_pending(warehouse: OldWarehouse) -> str | None:
@@ -240,7 +235,7 @@ def _status(warehouse: OldWarehouse) -> None:
 
 
 def _retention_pending(warehouse: OldWarehouse) -> str | None:
-    if warehouse.has_table(RETENTION):
+    if warehouse.has_table(RETENTION) and not retention.is_of_old(warehouse):
         filled = f"select exists (select from {RETENTION}) or not exists (select from {SALES})"  # noqa: S608
         if warehouse.value(filled):
             return None
@@ -251,25 +246,14 @@ def _retention(warehouse: OldWarehouse) -> None:
     # The dimensions stay as they are until the first run of all marts: neither names nor rows of
     # old may change before the way back is closed.
     run_dbt(
-        "run", "--select", "d_calendar", "f_customer_retention",
+        "run", "--select", "d_calendar", "restatement_log", "f_customer_retention",
         "--vars", "{prune_dimensions: false}",
     )  # fmt: skip
 
 
-def run_dbt(*arguments: str) -> None:
-    """Run dbt as its own program; this one may be started from anywhere."""
-    done = subprocess.run(
-        dbt.command("--quiet", *arguments),
-        cwd=dbt.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise TerminalError(
-            f"dbt {' '.join(arguments)} failed; what was done before stays:\n"
-            + (done.stdout + done.stderr).strip()
-        )
+def rebuild(day: date) -> None:
+    """Make a day of the marts anew from staging."""
+    run_dbt("run", "--vars", f"{{ds: '{day}'}}")
 
 
 def _migrations() -> Any:
@@ -316,14 +300,37 @@ def _ledger_pending(warehouse: OldWarehouse) -> str | None:
     )
     if not days:
         return None
-    return f"staging.delivery: one entry for the {days:,} days that are there"
+    return f"staging.delivery: the {days:,} days that are there"
 
 
 def _ledger(warehouse: OldWarehouse) -> None:
     warehouse.write(ORDERS, (SQL / "ledger.sql").read_text(), {"report_id": REPORT_ID})
 
 
-# What back.sql leaves if a reader was in its way: no uniq_id on a second day.
+def _unfilled(warehouse: OldWarehouse) -> list[str]:
+    if not warehouse.value(f"select exists (select from {SALES})"):  # noqa: S608
+        return []
+    return [
+        table
+        for table in OTHER_MARTS
+        if not warehouse.has_table(table)
+        or not warehouse.value(f"select exists (select from {table})")  # noqa: S608
+    ]
+
+
+def _other_marts_pending(warehouse: OldWarehouse) -> str | None:
+    tables = _unfilled(warehouse)
+    if not tables:
+        return None
+    return f"{', '.join(tables)}: from {warehouse.row_count(SALES):,} rows of {SALES}"
+
+
+def _other_marts(warehouse: OldWarehouse) -> None:
+    models = [table.partition(".")[2] for table in _unfilled(warehouse)]
+    run_dbt("run", "--select", *models, "--vars", "{prune_dimensions: false}")
+
+
+# What a way back leaves if a reader was in its way: no uniq_id on a second day.
 BACK_KEY = "staging.user_order_log_old_key"
 
 
@@ -345,32 +352,41 @@ def _old_key_pending(warehouse: OldWarehouse) -> str | None:
 
 def _old_key(warehouse: OldWarehouse) -> None:
     name = warehouse.constraint(ORDERS, "p", "uniq_id")
-    warehouse.alter(ORDERS, f'alter table {ORDERS} drop constraint "{name}"')
+    assert name is not None
+    warehouse.alter(ORDERS, f"alter table {ORDERS} drop constraint {warehouse.quoted(name)}")
 
 
 CHANGES = (
-    *(_wider_name(table, column) for table, column in NAMES),
+    *(_longer_text(*text) for text in TEXTS),
     _not_null(CITY, "city_id"),
     Change(_cities_pending, _cities),
     # The index first: by it the order lines of a day are found.
-    Change(
-        _orders_key_pending,
-        lambda warehouse: _index(warehouse, ORDERS, ORDER_KEY, "cast(date_time as date), uniq_id"),
-    ),
-    Change(_refund_flag_pending, _refund_flag),
+    Change(_orders_key_pending, _orders_key),
+    Change(_sale_columns_pending, _sale_columns),
     Change(_order_keys_pending, _order_keys),
-    Change(_sales_key_pending, _sales_key),
+    Change(
+        _sales_key_pending,
+        lambda warehouse: warehouse.add_unique(SALES, SALES_KEY, "date_id", "uniq_id"),
+    ),
     *(_not_null(SALES, column) for column in ("uniq_id", "quantity", "payment_amount")),
-    Change(_city_reference_pending, _city_reference),
+    Change(
+        _city_reference_pending,
+        lambda warehouse: warehouse.add_reference(SALES, "city_id", CITY),
+    ),
     *(_not_null(ORDERS, column) for column in ("quantity", "payment_amount")),
     _check(ORDERS, "quantity", "quantity >= 1"),
     _check(ORDERS, "payment_amount", "payment_amount >= 0"),
     _check(ORDERS, "date_time", "date_time >= '1970-01-01' and date_time < '2050-01-01'"),
     Change(_status_pending, _status),
     _check(ORDERS, "status", "status in ('shipped', 'refunded')"),
+    Change(retention.copy_pending, retention.copy),
+    Change(retention.columns_pending, retention.add_columns),
     Change(_retention_pending, _retention),
+    Change(retention.constraints_pending, retention.add_constraints),
     Change(_ledger_tables_pending, _ledger_tables),
     Change(_ledger_pending, _ledger),
+    # From the sales and the ledger.
+    Change(_other_marts_pending, _other_marts),
     Change(_back_key_pending, _back_key),
     # Last, as the old pipeline needs it.
     Change(_old_key_pending, _old_key),

@@ -1,9 +1,11 @@
--- Enters what stands in staging, as one delivery of its own name. It ranks as a history load: it
--- has no statuses, so an increment knows more and a newer history load no less. Both may replace it.
+-- Enters what stands in staging. A day with a refund was brought by an increment, and only another
+-- may replace it: a history would not know the refund. All other days are one delivery that ranks as
+-- a history: an increment knows more than they do, and a newer history no less.
 with days as (
 
     select
         cast(date_time as date) as day,
+        bool_or(status = 'refunded') as has_refunds,
         count(*) as row_count,
         sum(quantity) as quantity,
         sum(payment_amount) as payment_amount
@@ -18,21 +20,28 @@ with days as (
 entered as (
 
     insert into staging.delivery (
-        kind, outcome, report_id, source_file, sha256, first_day, last_day,
-        received, loaded, repeated, rejected, superseded, quantity, payment_amount, started_at
+        kind, outcome, report_id, increment_id, source_file, sha256, first_day, last_day,
+        received, loaded, repeated, rejected, superseded, quantity, payment_amount, refunds_known,
+        started_at
     )
     select
-        'history', 'accepted', %(report_id)s, 'staging.user_order_log',
+        case when has_refunds then 'increment' else 'history' end,
+        'accepted', %(report_id)s, case when has_refunds then %(report_id)s end,
+        'staging.user_order_log',
         -- There is no file to take it of.
         repeat('0', 64), min(day), max(day),
         sum(row_count), sum(row_count), 0, 0, 0, sum(quantity), sum(payment_amount),
+        has_refunds,
         -- Nobody knows; before any load that could take itself for the older one.
         'epoch'
     from days
-    having count(*) > 0
-    returning delivery_id
+    group by has_refunds, case when has_refunds then day end
+    returning delivery_id, kind, first_day
 
 )
 
 insert into staging.delivery_day (day, delivery_id)
-select day, delivery_id from days cross join entered
+select day, delivery_id
+from days
+inner join entered
+    on (kind = 'increment') = has_refunds and (kind = 'history' or day = first_day)

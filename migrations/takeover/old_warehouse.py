@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import quote_ident
 
 from loaders.errors import TransientError
 
@@ -37,6 +38,20 @@ class OldWarehouse:
         """Return the one value of a query."""
         ((value,),) = self.rows(statement, parameters)
         return value
+
+    def be_the_only_one(self, seconds: float) -> None:
+        """Wait for another takeover to end, for so long; hold the others off from then on."""
+        # Asked for again and again instead of waited for: who waits holds a snapshot, and building
+        # an index beside others waits for that.
+        deadline = time.monotonic() + seconds
+        while not self.value("select pg_try_advisory_lock(hashtext('takeover'))"):
+            if time.monotonic() > deadline:
+                raise TransientError("another takeover is at work here: wait for its end")
+            time.sleep(0.5)
+
+    def quoted(self, name: str) -> str:
+        """Return a name that is not ours, for a statement."""
+        return quote_ident(name, self._connection)
 
     def write(self, lock: str, statement: str, parameters: Parameters = None) -> None:
         """Write rows while no run of this pipeline replaces those of `lock`; readers pass."""
@@ -103,6 +118,60 @@ class OldWarehouse:
             (table,),
         )
 
+    # Changes of several steps, each of which a killed run may have been the last to do.
+
+    def add_check(self, table: str, name: str, condition: str) -> None:
+        """Add a check constraint, and check the rows that are there."""
+        state = self.constraint_state(table, name)
+        if state is None:
+            self.alter(
+                table, f"alter table {table} add constraint {name} check ({condition}) not valid"
+            )
+        if not state:
+            self.alone(f"alter table {table} validate constraint {name}")
+
+    def add_not_null(self, table: str, column: str) -> None:
+        """Make a column not null."""
+        # SET NOT NULL by itself reads the table while nobody else may; with a checked constraint
+        # that says the same it reads nothing.
+        name = f"{column}_is_known"
+        self.add_check(table, name, f"{column} is not null")
+        self.alter(
+            table,
+            f"alter table {table} alter column {column} set not null",
+            f"alter table {table} drop constraint {name}",
+        )
+
+    def add_reference(self, table: str, column: str, to: str) -> None:
+        """Add a foreign key on one column, and check the rows that are there."""
+        name = self.constraint(table, "f", column, to=to)
+        if not name:
+            name = f"{table.partition('.')[2]}_{column}_fkey"
+            self.alter(
+                table,
+                f"alter table {table} add constraint {name}"
+                f" foreign key ({column}) references {to} ({column}) not valid",
+            )
+        if not self.constraint_state(table, name):
+            self.alone(f"alter table {table} validate constraint {self.quoted(name)}")
+
+    def add_index(self, table: str, name: str, on: str, *, unique: bool = False) -> None:
+        """Add an index of that name."""
+        schema = table.partition(".")[0]
+        state = self.index_state(f"{schema}.{name}")
+        if state is False:  # what a killed run has left
+            self.alone(f"drop index concurrently {schema}.{name}")
+        if not state:
+            kind = "unique index" if unique else "index"
+            self.alone(f"create {kind} concurrently {name} on {table} ({on})")
+            # Of an expression nothing is known to the planner before.
+            self.alone(f"analyze {table}")
+
+    def add_unique(self, table: str, name: str, *columns: str) -> None:
+        """Add a unique constraint, with an index of its name."""
+        self.add_index(table, name, ", ".join(columns), unique=True)
+        self.alter(table, f"alter table {table} add constraint {name} unique using index {name}")
+
     # What the catalogue says.
 
     def has_table(self, table: str) -> bool:
@@ -128,8 +197,19 @@ class OldWarehouse:
             )
         }
 
-    def constraint(self, table: str, kinds: str, *columns: str) -> str | None:
-        """Return the name of a constraint of one of these kinds on exactly these columns."""
+    def has_default(self, table: str, column: str) -> bool:
+        return self.value(  # type: ignore[no-any-return]
+            "select atthasdef from pg_attribute where attrelid = to_regclass(%s) and attname = %s",
+            (table, column),
+        )
+
+    def constraint(
+        self, table: str, kinds: str, *columns: str, to: str | None = None
+    ) -> str | None:
+        """Return the name of a constraint of one of these kinds on exactly these columns.
+
+        `to` is the table that a foreign key points to.
+        """
         names = self.rows(
             """
             select conname from pg_constraint
@@ -137,10 +217,10 @@ class OldWarehouse:
                 select array_agg(attname::text order by position)
                 from unnest(conkey) with ordinality as keys (number, position)
                 inner join pg_attribute on attrelid = conrelid and attnum = number
-            ) = %s
+            ) = %s and (%s is null or confrelid = to_regclass(%s))
             order by conname limit 1
             """,
-            (table, list(kinds), list(columns)),
+            (table, list(kinds), list(columns), to, to),
         )
         return names[0][0] if names else None
 
@@ -159,3 +239,18 @@ class OldWarehouse:
             "select indisvalid from pg_index where indexrelid = to_regclass(%s)", (name,)
         )
         return states[0][0] if states else None
+
+    def is_indexed(self, table: str, *columns: str) -> bool:
+        """Return whether an index, complete and of all rows, is on exactly these columns."""
+        return self.value(  # type: ignore[no-any-return]
+            """
+            select exists (
+                select from pg_index
+                where indrelid = to_regclass(%s) and indisvalid and indpred is null and array(
+                    select pg_get_indexdef(indexrelid, number, true)
+                    from generate_series(1, indnkeyatts) as numbers (number)
+                ) = %s
+            )
+            """,
+            (table, list(columns)),
+        )

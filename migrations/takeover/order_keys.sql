@@ -22,21 +22,17 @@ with sold as (
 
 ),
 
-ordered as (
+-- A refund is negative in the mart only.
+signed as (
 
     select
         cast(to_char(date_time, 'YYYYMMDD') as integer) as date_id,
         item_id,
         customer_id,
         city_id,
-        quantity,
-        payment_amount,
-        uniq_id,
-        row_number() over (
-            partition by
-                cast(date_time as date), item_id, customer_id, city_id, quantity, payment_amount
-            order by uniq_id
-        ) as copy
+        case when {refunded} then -quantity else quantity end as quantity,
+        case when {refunded} then -payment_amount else payment_amount end as payment_amount,
+        uniq_id
     from staging.user_order_log as orders
     where cast(date_time as date) between %(first)s and %(last)s
         -- A killed run keeps whole days, but the old pipeline may have added sales to one since.
@@ -49,10 +45,22 @@ ordered as (
                 and cast(to_char(%(last)s::date, 'YYYYMMDD') as integer)
         )
 
+),
+
+ordered as (
+
+    select
+        *,
+        row_number() over (
+            partition by date_id, item_id, customer_id, city_id, quantity, payment_amount
+            order by uniq_id
+        ) as copy
+    from signed
+
 )
 
 update mart.f_sales as sales
-set uniq_id = coalesce(ordered.uniq_id, 'mart.f_sales.id=' || sold.id)
+set uniq_id = coalesce(ordered.uniq_id, %(no_order_line)s || sold.id)
 from sold
 left join ordered
     using (date_id, item_id, customer_id, city_id, quantity, payment_amount, copy)

@@ -1,10 +1,15 @@
 """What must hold before anything is touched."""
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import date
 
+from checks import preflight
+from checks.session import open_session
 from loaders.errors import TerminalError
-from loaders.order_file import NAME_LENGTH
+from migrations.takeover import changes, retention
 from migrations.takeover.old_warehouse import OldWarehouse
 from migrations.takeover.tables import (
     ADDED,
@@ -14,12 +19,18 @@ from migrations.takeover.tables import (
     CUSTOMER,
     ITEM,
     KEYS,
-    NAMES,
+    OLD_RETENTION,
     ORDERS,
+    OTHER_MARTS,
     REFERENCES,
     RETENTION,
+    RETENTION_COLUMNS,
     SALES,
+    TEXTS,
 )
+
+# What the takeover itself brings to our shape; all else has to be absent or ours already.
+CHANGED = (ORDERS, ITEM, CITY, CUSTOMER, SALES, RETENTION)
 
 
 def refuse_strangers(warehouse: OldWarehouse) -> None:
@@ -37,7 +48,7 @@ def refuse_strangers(warehouse: OldWarehouse) -> None:
                 problems.append(f"{table}.{name} is {columns[name][0]}, not {kind}")
     if not problems:
         # A step counts as done if its column is there: made by hand it may be another.
-        for table, column, kind, required, companion in ADDED:
+        for table, column, kind, required in ADDED:
             columns = warehouse.columns(table)
             if column not in columns:
                 continue
@@ -45,16 +56,22 @@ def refuse_strangers(warehouse: OldWarehouse) -> None:
                 problems.append(f"{table}.{column} is {columns[column][0]}, not {kind}")
             elif required and not columns[column][2]:
                 problems.append(f"{table}.{column} may be null")
-            if companion not in warehouse.columns(SALES):
-                problems.append(f"{table}.{column} is there without {SALES}.{companion}")
+        sales = warehouse.columns(SALES)
+        if "uniq_id" not in sales:
+            if "id" not in sales:
+                problems.append(f"{SALES} has no column id")
+            elif not warehouse.constraint(SALES, "pu", "id"):
+                problems.append(f"{SALES}.id is not unique")
+        elif "refund_flag" not in sales:
+            problems.append(f"{SALES}.uniq_id is there without {SALES}.refund_flag")
         for table, column in KEYS:
             if not warehouse.constraint(table, "pu", column):
                 problems.append(f"{table}.{column} is not unique")
-        for table, column in REFERENCES:
-            if not warehouse.constraint(table, "f", column):
-                problems.append(f"{table}.{column} has no foreign key")
-        for table in COLUMNS:
-            if not warehouse.value(
+        for table, column, to in REFERENCES:
+            if not warehouse.constraint(table, "f", column, to=to):
+                problems.append(f"{table}.{column} has no foreign key to {to}")
+        for table in (*COLUMNS, RETENTION):
+            if warehouse.has_table(table) and not warehouse.value(
                 "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(%s)",
                 (table,),
             ):
@@ -70,37 +87,54 @@ def refuse_strangers(warehouse: OldWarehouse) -> None:
         )
 
 
-def refuse_what_does_not_fit(warehouse: OldWarehouse) -> None:
-    """Stop if the new shape cannot hold what is there: what it should be is not ours to guess."""
-    unfit = list(UNFIT)
-    if "refund_flag" not in warehouse.columns(SALES):
-        # From here on what is negative is a refund, and says so.
-        unfit.append((SALES, "quantity < 0 or payment_amount < 0"))
+def refuse_what_does_not_fit(warehouse: OldWarehouse, taken: Sequence[str]) -> None:
+    """Stop if the new shape cannot hold what is there: what it should be is not ours to guess.
+
+    Args:
+        taken: what stands under names of ours, as `names_taken` found it.
+    """
     problems = [
         f"{table}: {number} rows where {condition}"
-        for table, condition in unfit
+        for table, condition in _unfit(warehouse)
         if (number := warehouse.value(f"select count(*) from {table} where {condition}"))  # noqa: S608
     ]
-    for table, column in NAMES:
-        if warehouse.columns(table)[column][1] < NAME_LENGTH:
-            views = warehouse.rows(VIEWS_ON_COLUMN, {"table": table, "column": column})
-            problems += [f"{table}.{column}: view {view} stands in its way" for (view,) in views]
+    problems += _too_much(warehouse)
+    problems += taken
+    problems += _own_names(warehouse)
+    for table, column, length in TEXTS:
+        if warehouse.columns(table).get(column, ("", length))[1] < length:
+            problems += _views(warehouse, table, column)
     if primary_key := warehouse.constraint(ORDERS, "p", "uniq_id"):
         dependents = warehouse.rows(DEPENDENTS_ON_KEY, {"table": ORDERS, "key": primary_key})
         problems += [f"{ORDERS}.{primary_key}: {what} depends on it" for (what,) in dependents]
-    for table in (SALES, ITEM, CITY, CUSTOMER):
-        dependents = warehouse.rows(FOREIGN_KEYS_TO, {"table": table, "ours": [SALES, RETENTION]})
+    ours = [SALES, RETENTION, *OTHER_MARTS]
+    for table in (SALES, ITEM, CITY, CUSTOMER, RETENTION):
+        dependents = warehouse.rows(FOREIGN_KEYS_TO, {"table": table, "ours": ours})
         problems += [f"{table}: {what} depends on it" for (what,) in dependents]
     for table in (ORDERS, SALES, ITEM, CITY, CUSTOMER):
         ours = [*COLUMNS[table], "status", "refund_flag", "uniq_id"]
-        columns = warehouse.rows(REQUIRED_COLUMNS, {"table": table, "ours": ours})
-        problems += [f"{table}.{column}: not null, and nothing fills it" for (column,) in columns]
+        problems += _unfilled(warehouse, table, ours)
+    problems += _retention(warehouse)
     if problems:
         raise TerminalError(
             "the new shape cannot hold what is there; docs/takeover.md says what to do about"
             + "".join(f"\n  {problem}" for problem in problems)
             + "\nNothing was changed."
         )
+
+
+def names_taken() -> list[str]:
+    """Return what stands under the names of what a takeover creates."""
+    orders = ORDERS.partition(".")[2]
+    marts = [table.partition(".")[2] for table in CHANGED if table != ORDERS]
+    with (
+        closing(open_session("takeover", autocommit=False)) as connection,
+        connection.cursor() as cursor,
+    ):
+        return [
+            *preflight.staging_problems(cursor, without=[orders]),
+            *preflight.mart_problems(cursor, without=marts),
+        ]
 
 
 def refuse_rebuilding_nothing(warehouse: OldWarehouse, days: Sequence[date]) -> None:
@@ -113,6 +147,98 @@ def refuse_rebuilding_nothing(warehouse: OldWarehouse, days: Sequence[date]) -> 
                 f"{ORDERS} has no order line of {day}: rebuilding it would empty it in the marts."
                 " Nothing was changed."
             )
+
+
+def _unfit(warehouse: OldWarehouse) -> list[tuple[str, str]]:
+    orders, sales = warehouse.columns(ORDERS), warehouse.columns(SALES)
+    unfit = list(UNFIT)
+    unfit += [
+        (ORDERS, f"length({column}) > {length}")
+        for table, column, length in TEXTS
+        if table == ORDERS and orders.get(column, ("", length))[1] > length
+    ]
+    if "status" in orders:
+        unfit.append((ORDERS, "status not in ('shipped', 'refunded')"))
+    # From here on what is negative is a refund, and says so.
+    if "refund_flag" not in sales:
+        unfit.append((SALES, "quantity < 0 or payment_amount < 0"))
+    elif "uniq_id" not in sales:
+        unfit += [
+            (SALES, "refund_flag and (quantity >= 0 or payment_amount > 0)"),
+            (SALES, "not refund_flag and (quantity < 0 or payment_amount < 0)"),
+        ]
+    return unfit
+
+
+def _too_much(warehouse: OldWarehouse) -> Iterator[str]:
+    """Return the sums that the retention mart has no room for."""
+    room = {
+        name: 10 ** (int(numeric[1]) - int(numeric[2]))
+        for name, declared in retention.contract().columns.items()
+        if (numeric := re.fullmatch(r"numeric\((\d+), *(\d+)\)", declared))
+    }
+    has_flag = "refund_flag" in warehouse.columns(SALES)
+    statement = (changes.SQL / "amounts.sql").read_text()
+    for period_id, item_id, name, amount in warehouse.rows(
+        statement.format(refund="refund_flag" if has_flag else "false"),
+        {
+            "amount": min(room["new_customers_revenue"], room["refunded_amount"]),
+            "quantity": room["refunded_quantity"],
+            "room": json.dumps(room),
+        },
+    ):
+        yield (
+            f"{SALES}: {name} of item {item_id} in {period_id} would be {amount:,};"
+            f" {RETENTION} has room for less than {room[name]:,}"
+        )
+
+
+def _own_names(warehouse: OldWarehouse) -> Iterator[str]:
+    """Return the names of our indexes and constraints under which there is something else."""
+    for table, index, columns in (
+        (ORDERS, f"staging.{changes.ORDER_KEY}", ["(date_time::date)", "uniq_id"]),
+        (ORDERS, changes.BACK_KEY, ["uniq_id"]),
+        (SALES, f"mart.{changes.SALES_KEY}", ["date_id", "uniq_id"]),
+    ):
+        if warehouse.value(OTHER_INDEX, {"table": table, "index": index, "columns": columns}):
+            yield f"{table}: there is an index {index} of another kind"
+    reference = "f_sales_city_id_fkey"
+    if warehouse.constraint_state(SALES, reference) is not None and not warehouse.constraint(
+        SALES, "f", "city_id", to=CITY
+    ):
+        yield f"{SALES}: there is a constraint {reference} of another kind"
+    for table in (ORDERS, SALES, CITY, RETENTION):
+        for (name,) in warehouse.rows(OTHER_CHECKS, (table,)):
+            yield f"{table}: there is a constraint {name} of another kind"
+
+
+def _views(warehouse: OldWarehouse, table: str, column: str) -> list[str]:
+    views = warehouse.rows(VIEWS_ON_COLUMN, {"table": table, "column": column})
+    return [f"{table}.{column}: view {view} stands in its way" for (view,) in views]
+
+
+def _unfilled(warehouse: OldWarehouse, table: str, ours: Sequence[str]) -> list[str]:
+    columns = warehouse.rows(REQUIRED_COLUMNS, {"table": table, "ours": list(ours)})
+    return [f"{table}.{column}: not null, and nothing fills it" for (column,) in columns]
+
+
+def _retention(warehouse: OldWarehouse) -> list[str]:
+    """Return why the retention mart of old, if there is one, cannot become ours."""
+    columns = warehouse.columns(RETENTION)
+    if not columns or not retention.is_of_old(warehouse):
+        return []
+    problems = []
+    for name, kinds in RETENTION_COLUMNS.items():
+        if name not in columns:
+            problems.append(f"{RETENTION} has no column {name}")
+        elif columns[name][0] not in kinds:
+            problems.append(f"{RETENTION}.{name} is {columns[name][0]}, not {kinds[0]}")
+    for column in retention.retyped(warehouse):
+        problems += _views(warehouse, RETENTION, column)
+    problems += _unfilled(warehouse, RETENTION, [*retention.contract().columns])
+    if warehouse.has_table(OLD_RETENTION) and not retention.is_copied(warehouse):
+        problems.append(f"{OLD_RETENTION} is there, and no takeover has made it")
+    return problems
 
 
 UNFIT = (
@@ -164,4 +290,26 @@ REQUIRED_COLUMNS = """
     where attrelid = to_regclass(%(table)s) and attnum > 0 and not attisdropped
         and attnotnull and not atthasdef and attidentity = '' and attname != all(%(ours)s)
     order by attnum
+"""
+
+OTHER_INDEX = """
+    select to_regclass(%(index)s) is not null and not exists (
+        select from pg_index
+        where indexrelid = to_regclass(%(index)s) and indrelid = to_regclass(%(table)s)
+            and indisunique and indpred is null and array(
+                select pg_get_indexdef(indexrelid, number, true)
+                from generate_series(1, indnkeyatts) as numbers (number)
+            ) = %(columns)s
+    )
+"""
+
+# Those by which OldWarehouse.add_not_null makes a column not null.
+OTHER_CHECKS = """
+    select conname from pg_constraint
+    where conrelid = to_regclass(%s) and conname ~ '_is_known$'
+        and not starts_with(
+            pg_get_constraintdef(oid),
+            format('CHECK ((%%I IS NOT NULL))', regexp_replace(conname, '_is_known$', ''))
+        )
+    order by 1
 """

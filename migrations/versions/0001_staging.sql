@@ -1,14 +1,4 @@
 -- What the loader owns: the order lines, what was delivered when, and what could not be accepted.
--- The tables of schema mart are dbt's.
-
-do $$
-begin
-    -- IF NOT EXISTS asks for a right on the database even if the schema exists.
-    if to_regnamespace('mart') is null then
-        create schema mart;
-    end if;
-end
-$$;
 
 comment on table staging.user_order_log is
 'One row per order line as delivered: refunds positive, told apart by status.';

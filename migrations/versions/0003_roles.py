@@ -1,10 +1,8 @@
-"""Three accounts with the rights they need, for whoever calls for them."""
-
-from migrations.numbered_sql import apply
+"""Nothing any more: brought a procedure that `python -m migrations roles` has replaced."""
 
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
-    apply(__file__)
+    pass

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from known_shop import WEEK, KnownShop, lines
-from support import Dbt
+from support import Dbt, Warehouse, run_command
 
 from checks.prove import SCRATCH, ProofError, prove
+from loaders.errors import LoaderError
 
 pytestmark = pytest.mark.faults
 
@@ -35,11 +36,45 @@ def test_a_warehouse_that_keeps_the_promise(
     said = capsys.readouterr().out
     assert "The marts and a fresh build are identical" in said
     assert said.count("nothing changed") == 3
-    assert said.count("rows") == 6 and "DIFFERS" not in said
+    assert said.count("rows") == 10 and "DIFFERS" not in said
     assert week.warehouse.marts() == before
     assert schemas(week) == 0
     # The DAGs are drawn from it: it must not speak of the scratch.
+    assert "mart.restatement_log" not in said
     assert SCRATCH not in (dbt_target / "manifest.json").read_text()
+
+
+def test_days_that_were_loaded_and_not_built_are_named(shop: KnownShop, dbt: Dbt) -> None:
+    shop.deliver(WEEK[0], [*lines(WEEK[0]), *lines(WEEK[1])], WEEK[1])
+    shop.deliver(WEEK[2], lines(WEEK[2]))
+    shop.deliver(WEEK[4], lines(WEEK[4]))
+    with pytest.raises(ProofError) as refused:
+        prove()
+    assert str(refused.value) == (
+        "Loaded and not built into the marts yet; build these days, then prove again:\n"
+        "  2024-02-19 to 2024-02-21: dbt run --vars"
+        " '{ds_start: 2024-02-19, ds_end: 2024-02-21}'\n"
+        "  2024-02-23: dbt run --vars '{ds: 2024-02-23}'"
+    )
+    dbt.run(ds_start=WEEK[0], ds_end=WEEK[4])
+    # Again, with other lines, and with none; and with the same, which is no news.
+    shop.deliver(WEEK[0], lines(WEEK[0], seed=1))
+    shop.deliver(WEEK[2], [])
+    shop.deliver(WEEK[4], lines(WEEK[4]))
+    with pytest.raises(ProofError, match=r"again:\n  2024-02-19: .*\n  2024-02-21: .*'$"):
+        prove()
+
+
+def test_a_warehouse_that_is_not_prepared(empty_database: Warehouse) -> None:
+    with pytest.raises(LoaderError, match="make warehouse"):
+        prove()
+    run_command("alembic", "upgrade", "head")
+    empty_database.query(
+        "insert into staging.user_order_log"
+        " values ('a', '2024-02-19', 1, '', 1, '', '', 1, '', 1, 1)"
+    )
+    with pytest.raises(ProofError, match=r"no table mart\.f_sales: `make warehouse` creates it"):
+        prove()
 
 
 def test_a_warehouse_whose_marts_were_tampered_with(

@@ -78,15 +78,15 @@ def load_day(warehouse: Warehouse, day: date, orders: Sequence[Mapping[str, Any]
             + b" on conflict (uniq_id) do nothing"
         )
     connection.close()
-    build_day(warehouse, day)
+    build_day(warehouse, day, SALES_AND_REFUNDS if "status" in columns else SALES)
 
 
-def build_day(warehouse: Warehouse, day: date) -> None:
+def build_day(warehouse: Warehouse, day: date, sales: str = "") -> None:
     """Append what the marts lack of a day, and its sales, whether or not they are there."""
-    warehouse.query(BUILD, {"day": day})
+    warehouse.query(DIMENSIONS + (sales or SALES), {"day": day})
 
 
-BUILD = """
+DIMENSIONS = """
     insert into mart.d_item (item_id, item_name)
     select distinct item_id, item_name from staging.user_order_log
     where item_id not in (select item_id from mart.d_item);
@@ -99,9 +99,22 @@ BUILD = """
     select distinct on (customer_id) customer_id, first_name, last_name, city_id
     from staging.user_order_log
     where customer_id not in (select customer_id from mart.d_customer);
-
+"""
+SALES = """
     insert into mart.f_sales (date_id, item_id, customer_id, city_id, quantity, payment_amount)
     select date_id, item_id, customer_id, city_id, quantity, payment_amount
+    from staging.user_order_log inner join mart.d_calendar on date_actual = date_time::date
+    where date_time::date = %(day)s
+"""
+# As the last scripts have it.
+SALES_AND_REFUNDS = """
+    insert into mart.f_sales
+        (date_id, item_id, customer_id, city_id, quantity, payment_amount, refund_flag)
+    select
+        date_id, item_id, customer_id, city_id,
+        case when status = 'refunded' then -quantity else quantity end,
+        case when status = 'refunded' then -payment_amount else payment_amount end,
+        status = 'refunded'
     from staging.user_order_log inner join mart.d_calendar on date_actual = date_time::date
     where date_time::date = %(day)s
 """
@@ -168,3 +181,73 @@ QUERIES = {
         join mart.d_city as t on t.city_id = c.city_id group by 1 order by 1
     """,
 }
+
+# What the old pipeline's last scripts have added on many servers, in whatever combination.
+STATUS = "alter table staging.user_order_log add status varchar(30) not null default 'shipped'"
+REFUND_FLAG = "alter table mart.f_sales add refund_flag boolean not null default false"
+RETENTION = """
+    create table mart.f_customer_retention (
+        id serial4 primary key,
+        new_customers_count int8 not null,
+        returning_customers_count int8 not null,
+        refunded_customer_count int8 not null,
+        period_name varchar(20) not null,
+        period_id varchar(20) not null,
+        item_id int4 not null references mart.d_item (item_id),
+        new_customers_revenue numeric(12, 2) not null,
+        returning_customers_revenue numeric(12, 2) not null,
+        customers_refunded numeric(12, 0) not null
+    );
+    create index f_cr2 on mart.f_customer_retention (item_id);
+    create index f_cr3 on mart.f_customer_retention (period_id);
+    create index f_cr4 on mart.f_customer_retention (period_name)
+"""
+REFUND_DAYS = [LAST + timedelta(days=1), LAST + timedelta(days=2)]
+
+
+def run_last_scripts(warehouse: Warehouse) -> None:
+    """Add statuses and the retention mart, load two days with refunds, and fill all weeks."""
+    for script in (STATUS, REFUND_FLAG, RETENTION):
+        warehouse.query(script)
+    for day in REFUND_DAYS:
+        load_day(warehouse, day, with_refunds(orders_of(day)))
+    fill_weeks(warehouse)
+    # And what such a table collects over the years: weeks filled a second time, weeks by the
+    # calendar's number, weeks whose sales nobody has any more.
+    warehouse.query(
+        """
+        insert into mart.f_customer_retention
+        select
+            nextval('mart.f_customer_retention_id_seq'), 7, 7, 7, period_name, period_id, item_id,
+            7, 7, 7
+        from mart.f_customer_retention where period_id = '2024-W05';
+        insert into mart.f_customer_retention
+        values (default, 1, 1, 1, 'weekly', '2023-51', 1, 1, 1, 1),
+            (default, 1, 1, 1, 'weekly', '2019-W03', 1, 1, 1, 1)
+        """
+    )
+
+
+def fill_weeks(warehouse: Warehouse) -> None:
+    """Fill the retention mart as the old queries do, which count an order too few as new."""
+    warehouse.query(
+        """
+        insert into mart.f_customer_retention (
+            new_customers_count, returning_customers_count, refunded_customer_count, period_name,
+            period_id, item_id, new_customers_revenue, returning_customers_revenue,
+            customers_refunded
+        )
+        select
+            count(*) filter (where orders = 1), count(*) filter (where orders > 1),
+            count(*) filter (where refunds > 0), 'weekly', period_id, item_id,
+            coalesce(sum(amount) filter (where orders = 1), 0),
+            coalesce(sum(amount) filter (where orders > 1), 0), sum(refunds)
+        from (
+            select left(week_of_year_iso, 8) as period_id, item_id, customer_id,
+                count(*) as orders, sum(payment_amount) as amount,
+                count(*) filter (where refund_flag) as refunds
+            from mart.f_sales inner join mart.d_calendar using (date_id) group by 1, 2, 3
+        ) as customers
+        group by period_id, item_id
+        """
+    )

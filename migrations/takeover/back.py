@@ -1,0 +1,184 @@
+"""The way back to the old shape, as long as nothing was loaded since the takeover.
+
+Keeps every row of old. Room for longer texts, cities added to mart.d_city, and the tables of the
+ledger and of the marts that no old pipeline has, now empty, stay: the old pipeline does not notice
+them, and the next takeover fills them anew. What the old pipeline's last scripts had made is left,
+and a retention mart of theirs gets back what it held.
+"""
+
+from collections.abc import Collection
+
+import psycopg2
+
+from loaders.errors import TerminalError, TransientError
+from migrations.takeover import retention
+from migrations.takeover.changes import BACK_KEY, ORDER_KEY
+from migrations.takeover.old_warehouse import OldWarehouse
+from migrations.takeover.tables import (
+    CITY,
+    OF_OLD,
+    OLD_RETENTION,
+    ORDERS,
+    OTHER_MARTS,
+    REPORT_ID,
+    RETENTION,
+    SALES,
+)
+
+# Waiting longer for a reader would make other readers wait behind it.
+READERS_WAIT = "2s"
+
+
+def go(warehouse: OldWarehouse) -> None:
+    """Go all the way; see `takeover.go_back`."""
+    _refuse_if_loaded(warehouse)
+    # Readers pass while the old key is built anew.
+    warehouse.alone(f"drop index concurrently if exists {BACK_KEY}")
+    key = BACK_KEY.removeprefix("staging.")
+    warehouse.alone(f"create unique index concurrently {key} on {ORDERS} (uniq_id)")
+    # From here on one transaction, which reads no rows but those of the retention mart.
+    warehouse.rows("begin")
+    try:
+        warehouse.rows("select set_config('lock_timeout', %s, true)", (READERS_WAIT,))
+        for table in (ORDERS, SALES, RETENTION):
+            warehouse.rows("select pg_advisory_xact_lock(hashtext(%s))", (table,))
+        # Once more: building the index took its time. Under the locks no load comes between.
+        _refuse_if_loaded(warehouse)
+        _restore(warehouse)
+        warehouse.rows("commit")
+    except psycopg2.errors.LockNotAvailable as error:
+        raise TransientError(
+            f"somebody is at work with these tables ({str(error).strip()}): the shape was not"
+            " changed; run this again, or `python -m migrations takeover` to stay"
+        ) from error
+    warehouse.say("done: this warehouse has the old shape")
+
+
+def _refuse_if_loaded(warehouse: OldWarehouse) -> None:
+    if "id" not in warehouse.columns(SALES):
+        raise TerminalError(
+            "this warehouse is no old one that was taken over. Nothing was changed."
+        )
+    if warehouse.has_table("staging.delivery") and warehouse.value(
+        "select exists (select from staging.delivery"
+        " where report_id != %s and outcome = 'accepted')",
+        (REPORT_ID,),
+    ):
+        raise TerminalError(
+            "something was loaded since the takeover: the old shape cannot hold it."
+            " Nothing was changed."
+        )
+
+
+def _restore(warehouse: OldWarehouse) -> None:
+    if warehouse.has_table("staging.delivery"):
+        warehouse.rows("delete from staging.delivery_day")
+        warehouse.rows("delete from staging.delivery where report_id = %s", (REPORT_ID,))
+    if retention.is_copied(warehouse):
+        _restore_retention(warehouse)
+    elif warehouse.has_table(RETENTION) and not retention.is_of_old(warehouse):
+        warehouse.rows(f"truncate {RETENTION}")
+    for table in OTHER_MARTS:
+        if warehouse.has_table(table):
+            warehouse.rows(f"truncate {table}")
+    if warehouse.constraint(ORDERS, "p", "uniq_id"):
+        warehouse.rows(f"drop index {BACK_KEY}")
+    else:
+        warehouse.rows(
+            f"alter table {ORDERS} add constraint user_order_log_pk"
+            f" primary key using index {BACK_KEY.removeprefix('staging.')}"
+        )
+    made = _columns_made(warehouse)
+    _undo(
+        warehouse,
+        ORDERS,
+        optional=("quantity", "payment_amount"),
+        constraints=[f"user_order_log_{name}_check" for name in CHECKED],
+        columns=[name for table, name in made if table == ORDERS],
+    )
+    warehouse.rows(f"drop index if exists staging.{ORDER_KEY}")
+    _undo(warehouse, CITY, optional=("city_id",))
+    _undo(
+        warehouse,
+        SALES,
+        optional=("quantity", "payment_amount"),
+        constraints=("f_sales_city_id_fkey",),
+        columns=[name for table, name in made if table == SALES],
+    )
+
+
+CHECKED = ("quantity", "payment_amount", "date_time", "status")
+
+
+def _columns_made(warehouse: OldWarehouse) -> list[tuple[str, str]]:
+    """Return the columns that the takeover has made; unmark those that were there before."""
+    if "uniq_id" not in warehouse.columns(SALES):
+        return []
+    made = [(SALES, "uniq_id")]
+    for table, column in ((SALES, "refund_flag"), (ORDERS, "status")):
+        if warehouse.value(IS_OF_OLD, {"table": table, "column": column, "mark": OF_OLD}):
+            warehouse.rows(UNMARK.format(table=table, column=column, mark=OF_OLD))
+        else:
+            made.append((table, column))
+    if (SALES, "refund_flag") not in made:
+        warehouse.rows(f"alter table {SALES} alter column refund_flag set default false")
+    return made
+
+
+def _undo(
+    warehouse: OldWarehouse,
+    table: str,
+    *,
+    optional: Collection[str] = (),
+    constraints: Collection[str] = (),
+    columns: Collection[str] = (),
+) -> None:
+    """Take back what the takeover has made of a table, as far as it is there."""
+    known = [f"{column}_is_known" for column in optional]
+    warehouse.rows(
+        f"alter table {table} "
+        + ", ".join(
+            [
+                *(f"alter column {column} drop not null" for column in optional),
+                *(f"drop constraint if exists {name}" for name in (*known, *constraints)),
+                *(f"drop column if exists {column}" for column in columns),
+            ]
+        )
+    )
+
+
+def _restore_retention(warehouse: OldWarehouse) -> None:
+    copied, mart = warehouse.columns(OLD_RETENTION), retention.contract()
+    names = ", ".join(map(warehouse.quoted, copied))
+    warehouse.rows(f"delete from {RETENTION}")  # noqa: S608
+    warehouse.rows(f"alter table {RETENTION} drop constraint if exists {retention.KEY}")
+    warehouse.rows(f"drop index if exists mart.{retention.KEY}")
+    _undo(
+        warehouse,
+        RETENTION,
+        optional=[name for name, (_, _, required) in copied.items() if not required],
+        columns=[name for name in mart.columns if name not in copied],
+    )
+    warehouse.rows(
+        f"insert into {RETENTION} ({names}) overriding system value"  # noqa: S608
+        f" select {names} from {OLD_RETENTION}"
+    )
+    warehouse.rows(f"drop table {OLD_RETENTION}")
+
+
+IS_OF_OLD = """
+    select coalesce(bool_or(col_description(attrelid, attnum) like '%%' || %(mark)s), false)
+    from pg_attribute where attrelid = to_regclass(%(table)s) and attname = %(column)s
+"""
+
+UNMARK = """
+    do $$
+    begin
+        execute format('comment on column {table}.{column} is %L', (
+            select nullif(rtrim(replace(col_description(attrelid, attnum), '{mark}', '')), '')
+            from pg_attribute
+            where attrelid = to_regclass('{table}') and attname = '{column}'
+        ));
+    end
+    $$
+"""

@@ -1,0 +1,113 @@
+"""What a warehouse is made of and what it holds, to compare."""
+
+from typing import Any
+
+from support import Warehouse
+
+from migrations import takeover
+
+
+def taken_over(**options: Any) -> list[str]:
+    """Upgrade; return what was said."""
+    said: list[str] = []
+    takeover.take_over(say=said.append, **options)
+    return said
+
+
+def catalogue(warehouse: Warehouse) -> set[tuple[str, ...]]:
+    """Return columns, constraints, indexes and comments, without the names of the latter."""
+    return {
+        tuple(str(value) for value in row)
+        for row in warehouse.query(
+            r"""
+            with tables as (
+                select oid, oid::regclass::text as name from pg_class
+                where relkind in ('r', 'v', 'S') and relnamespace::regnamespace::text in (
+                    'staging', 'mart'
+                )
+            )
+            select name, 'column', concat_ws(
+                ' ', attname, format_type(atttypid, atttypmod),
+                case when attnotnull then 'not null' end,
+                'default ' || pg_get_expr(adbin, adrelid)
+            )
+            from tables inner join pg_attribute on attrelid = tables.oid
+            left join pg_attrdef on adrelid = attrelid and adnum = attnum
+            where attnum > 0 and not attisdropped
+            union all
+            -- Not null is told above, and a constraint of its own in later versions only.
+            select name, 'constraint', pg_get_constraintdef(pg_constraint.oid)
+            from tables inner join pg_constraint on conrelid = tables.oid where contype != 'n'
+            union all
+            select name, 'index', regexp_replace(pg_get_indexdef(indexrelid), 'INDEX .* ON', 'ON')
+                || case when indisvalid then '' else ' INVALID' end
+            from tables inner join pg_index on indrelid = tables.oid
+            union all
+            select name, 'comment ' || objsubid, description
+            from tables inner join pg_description on objoid = tables.oid
+                and classoid = 'pg_class'::regclass
+            """
+        )
+    }
+
+
+TABLES = (
+    "staging.user_order_log",
+    "mart.d_item",
+    "mart.d_city",
+    "mart.d_customer",
+    "mart.f_sales",
+    "mart.f_customer_retention",
+)
+
+
+def contents(warehouse: Warehouse, *tables: str, without: str = "") -> dict[str, list[Any]]:
+    """Return every row, whatever the order of columns; `without` a column."""
+    return {
+        table: sorted(
+            str(row)
+            for (row,) in warehouse.query(f"select to_jsonb(t) - %s from {table} as t", (without,))
+        )
+        for table in tables or TABLES
+    }
+
+
+def everything(warehouse: Warehouse) -> dict[str, list[Any]]:
+    """Return every row of every table of both schemas."""
+    tables = warehouse.query(
+        "select format('%I.%I', schemaname, tablename) from pg_tables"
+        " where schemaname in ('staging', 'mart') order by 1"
+    )
+    return contents(warehouse, *(table for (table,) in tables))
+
+
+# What an upgraded warehouse may have that a fresh one has not, and the other way round.
+ONLY_TAKEN_OVER = {
+    *(
+        (table, kind, text)
+        for table in ("mart.d_item", "mart.d_city", "mart.d_customer", "mart.f_sales")
+        for kind, text in (
+            ("column", f"id integer not null default nextval('{table}_id_seq'::regclass)"),
+            ("constraint", "PRIMARY KEY (id)"),
+            ("index", f"CREATE UNIQUE ON {table} USING btree (id)"),
+        )
+    ),
+    # Their id is the primary key of old.
+    ("mart.d_item", "constraint", "UNIQUE (item_id)"),
+    ("mart.d_city", "constraint", "UNIQUE (city_id)"),
+    ("mart.d_customer", "constraint", "UNIQUE (customer_id)"),
+    ("mart.f_sales", "constraint", "UNIQUE (date_id, uniq_id)"),
+    # The unique index on (date_id, uniq_id) serves as well; the old one is not ours to drop.
+    ("mart.f_sales", "index", "CREATE ON mart.f_sales USING btree (date_id)"),
+}
+ONLY_FRESH = {
+    ("mart.d_item", "constraint", "PRIMARY KEY (item_id)"),
+    ("mart.d_city", "constraint", "PRIMARY KEY (city_id)"),
+    ("mart.d_customer", "constraint", "PRIMARY KEY (customer_id)"),
+    ("mart.f_sales", "constraint", "PRIMARY KEY (date_id, uniq_id)"),
+}
+
+
+def without_sequences(rows: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Leave out the sequences behind `id`: the columns name them."""
+    return {row for row in rows if not row[0].endswith("_id_seq")}
