@@ -38,6 +38,7 @@ class KnownShop:
         self.warehouse = warehouse
         self._deliver = deliver
         self.days: dict[date, list[Mapping[str, Any]]] = {}
+        self.deliveries: dict[date, tuple[str, int]] = {}
         self._increments: set[date] = set()
 
     def deliver(
@@ -52,19 +53,22 @@ class KnownShop:
     ) -> None:
         """Remember a delivery that something else landed."""
         first, last = date.fromisoformat(first_day), date.fromisoformat(last_day or first_day)
-        for number in range((last - first).days + 1):
-            day = first + timedelta(days=number)
-            if last_day and day in self._increments:
-                continue
-            if not last_day:
-                self._increments.add(day)
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        if last_day:
+            days = [day for day in days if day not in self._increments]
+        else:
+            self._increments.add(first)
+        for day in days:
             self.days[day] = [
                 line for line in orders if date.fromisoformat(line["date_time"][:10]) == day
             ]
+        loaded = sum(len(self.days[day]) for day in days)
+        kind = "history" if last_day else "increment"
+        self.deliveries.update(dict.fromkeys(days, (kind, loaded)))
 
     def assert_marts_equal_a_fresh_build(self) -> None:
         """Compare every mart with the oracle, row for row."""
-        expected = expected_marts(self.days)
+        expected = expected_marts(self.days, self.deliveries)
         for name, query in QUERIES.items():
             rows = sorted(self.warehouse.query(query))
             assert rows == [tuple(row) for row in expected[name]], name

@@ -50,7 +50,8 @@ class Warehouse:
         """Return every row of the marts and staging, in one order."""
         tables = (
             "staging.user_order_log mart.d_item mart.d_city mart.d_customer mart.f_sales"
-            " mart.f_customer_retention"
+            " mart.f_customer_retention mart.f_shop_retention mart.f_customer_cohort"
+            " mart.f_item_cohort"
         )
         return {
             table: sorted(self.query(f"select t.*::text from {table} as t"))

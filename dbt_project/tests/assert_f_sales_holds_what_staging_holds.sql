@@ -8,7 +8,7 @@ with staged as (
         sum(case when is_refund then -payment_amount else payment_amount end) as payment_amount
     from {{ ref('stg_user_order_log') }}
     where {{ in_window('order_date') }}
-    group by 1
+    group by order_date
 
 ),
 
@@ -20,7 +20,7 @@ sold as (
         sum(quantity) as quantity,
         sum(payment_amount) as payment_amount
     from {{ ref('f_sales') }}
-    where {{ in_window('date_id') }}
+    where {{ in_window('date_id') }} and {{ sales_of_staging() }}
     group by date_id
 
 )

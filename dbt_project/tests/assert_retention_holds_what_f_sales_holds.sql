@@ -10,10 +10,9 @@ with sold as (
         period_id,
         item_id,
         sum(payment_amount) as payment_amount,
-        count(*) filter (where refund_flag) as refund_count
+        sum(case when refund_flag then 1 else 0 end) as refund_count
     from {{ ref('f_sales') }}
     inner join ({{ calendar_periods() }}) as periods using (date_id)
-    where {{ in_window('period_id') }}
     group by period_name, period_id, item_id
 
 ),

@@ -1,5 +1,5 @@
 -- Warns if a uniq_id stands on several days. Each of them keeps its row: days are independent.
-{{ config(severity='warn') }}
+{{ config(severity='warn', tags=['at_rest']) }}
 
 select uniq_id, count(*) as day_count
 from {{ ref('f_sales') }}

@@ -1,8 +1,10 @@
 """Every data test of the project, against a warehouse that holds what it must find."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import Dbt, Deliver, Warehouse, database, deliverer, order, run_command
@@ -80,13 +82,24 @@ BREAKAGES = {
         "assert_retention_holds_what_f_sales_holds"
     ),
     "update mart.f_sales set uniq_id = 'a'": "assert_uniq_id_stands_on_one_day",
+    "update mart.f_shop_retention set revenue = revenue + 1": (
+        "assert_shop_retention_holds_what_f_sales_holds"
+    ),
+    "update mart.f_shop_retention set refunds_count = 0": (
+        "assert_shop_retention_holds_what_f_sales_holds"
+    ),
+    "delete from mart.f_shop_retention": "assert_shop_retention_holds_what_f_sales_holds",
+    "update mart.f_customer_cohort set customers_count = customers_count + 1": (
+        "assert_cohorts_add_up_to_the_shop"
+    ),
+    "update mart.f_customer_cohort set revenue = 0": "assert_cohorts_add_up_to_the_shop",
+    "update mart.f_item_cohort set orders_count = orders_count + 1": (
+        "assert_cohorts_add_up_to_the_shop"
+    ),
+    "delete from mart.f_item_cohort": "assert_cohorts_add_up_to_the_shop",
 }
 # These do not disturb each other, so they are done together.
 BREAKAGES_TOGETHER = {
-    "insert into mart.f_sales select * from mart.f_sales": "unique_together_f_sales*",
-    "insert into mart.f_customer_retention select * from mart.f_customer_retention": (
-        "unique_together_f_customer_retention*"
-    ),
     "update mart.f_customer_retention set period_name = 'daily'": (
         "accepted_values_f_customer_retention*"
     ),
@@ -94,15 +107,9 @@ BREAKAGES_TOGETHER = {
         "source_accepted_values*"
     ),
     "update staging.user_order_log set status = null where uniq_id = 'b'": "source_not_null*",
-    "insert into mart.d_item select * from mart.d_item": "unique_d_item_item_id",
-    "insert into mart.d_city select * from mart.d_city": "unique_d_city_city_id",
-    "insert into mart.d_customer select * from mart.d_customer": "unique_d_customer_customer_id",
-    "update mart.f_sales set date_id = 1": "relationships_f_sales_date_id*",
-    "update mart.f_sales set item_id = -1": "relationships_f_sales_item_id*",
-    "update mart.f_sales set city_id = -1": "relationships_f_sales_city_id*",
-    "update mart.f_sales set customer_id = -1": "relationships_f_sales_customer_id*",
-    "update mart.f_customer_retention set item_id = -1": "relationships_f_customer_retention*",
 }
+# What a contract states is tried for every mart and every constraint, whichever they are.
+OF_CONTRACTS = ["holds_its_constraints*", "assert_constraints_are_there"]
 
 
 @pytest.mark.parametrize(("breakage", "name"), BREAKAGES.items())
@@ -126,32 +133,111 @@ def test_broken_marts_are_noticed_together(built: Warehouse, dbt_parsed: Dbt) ->
     assert unnoticed == set()
 
 
-def test_columns_that_lose_a_value_are_noticed(built: Warehouse, dbt_parsed: Dbt) -> None:
-    for table in ("f_sales", "f_customer_retention"):
-        columns = built.query(
-            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0",
-            (f"mart.{table}",),
-        )
-        assert columns
-        for (column,) in columns:
-            built.query(f"update mart.{table} set {column} = null")
-    done = dbt_parsed.invoke(
-        "test", "--select", "not_null_f_sales*", "not_null_f_customer_retention*"
+def manifest() -> dict[str, Any]:
+    """Return what dbt has parsed in this process of tests."""
+    parsed: dict[str, Any] = json.loads(
+        Path(os.environ["DBT_TARGET_PATH"], "manifest.json").read_text()
     )
-    assert len(done.result) == 8 + 11
-    assert {str(result.status) for result in done.result} == {"fail"}
+    return parsed
 
 
-def test_each_data_test_was_broken_here(dbt_parsed: Dbt, dbt_target: Path) -> None:
-    manifest = json.loads((dbt_target / "manifest.json").read_text())
-    tests = {
-        node["name"]
-        for node in manifest["nodes"].values()
-        if node["resource_type"] == "test" and not node["name"].startswith("not_null")
+def constraints() -> set[tuple[str, str, str]]:
+    """Return mart, type and columns of every constraint that the contracts state."""
+    marts = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
+    return {
+        (mart["name"], constraint["type"], columns)
+        for mart in marts
+        for constraint, columns in (
+            *((its, ", ".join(its["columns"])) for its in mart["constraints"]),
+            *((its, name) for name, c in mart["columns"].items() for its in c["constraints"]),
+        )
     }
-    patterns = [*BREAKAGES.values(), *BREAKAGES_TOGETHER.values()]
+
+
+def found(warehouse: Warehouse, dbt: Dbt) -> set[tuple[str, str, str]]:
+    """Return mart, type and columns of every constraint that its mart's rows break."""
+    done = dbt.invoke("test", "--store-failures", "--select", "holds_its_constraints*")
+    return {
+        (mart, *row[0].split(" ", 1))
+        for result in done.result
+        for mart in [str(result.node.attached_node).rpartition(".")[2]]
+        for row in warehouse.query(f"select constraint_name from {result.node.relation_name}")
+    }
+
+
+def test_rows_that_break_a_constraint_are_noticed(built: Warehouse, dbt_parsed: Dbt) -> None:
+    stated = constraints()
+    assert found(built, dbt_parsed) == set()
+    for mart in {mart for mart, _, _ in stated}:
+        built.query(f"insert into mart.{mart} select * from mart.{mart}")
+    for mart, kind, columns in stated:
+        if kind == "foreign_key":
+            built.query(f"update mart.{mart} set {columns} = -1")
+    noticed = found(built, dbt_parsed)
+    for mart, kind, columns in stated:
+        if kind == "not_null":
+            built.query(f"update mart.{mart} set {columns} = null")
+    noticed |= found(built, dbt_parsed)
+    assert noticed == stated
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "kind", "columns"),
+    [
+        ("f_sales", "alter quantity drop not null", "not_null", "quantity"),
+        ("f_sales", "drop constraint f_sales_pkey", "primary_key", "date_id, uniq_id"),
+        ("f_sales", "drop constraint f_sales_item_id_fkey", "foreign_key", "item_id"),
+        # One that is there, but not for the rows of before, or to another column.
+        (
+            "f_sales",
+            "drop constraint f_sales_item_id_fkey, add constraint f_sales_item_id_fkey"
+            " foreign key (item_id) references mart.d_item not valid",
+            "foreign_key",
+            "item_id",
+        ),
+        (
+            "f_sales",
+            "drop constraint f_sales_item_id_fkey, add constraint f_sales_item_id_fkey"
+            " foreign key (item_id) references mart.d_city",
+            "foreign_key",
+            "item_id",
+        ),
+    ],
+)
+def test_a_constraint_that_is_gone_is_noticed(
+    warehouse: Warehouse, dbt: Dbt, table: str, change: str, kind: str, columns: str
+) -> None:
+    warehouse.query(f"alter table mart.{table} {change}")
+    name = "assert_constraints_are_there"
+    (result,) = dbt.invoke("test", "--store-failures", "--select", name).result
+    assert str(result.status) == "fail"
+    missing = f"select table_name, constraint_type, column_names from {result.node.relation_name}"
+    assert warehouse.query(missing) == [(table, kind, columns)]
+
+
+def test_the_constraints_of_every_mart_are_looked_for(built: Warehouse, dbt_parsed: Dbt) -> None:
+    name = "assert_constraints_are_there"
+    (result,) = dbt_parsed.invoke("test", "--store-failures", "--select", name).result
+    missing = f"select table_name, constraint_type, column_names from {result.node.relation_name}"
+    assert set(built.query(missing)) == constraints()
+
+
+def test_each_data_test_was_broken_here(dbt_parsed: Dbt) -> None:
+    tests = {
+        node["name"] for node in manifest()["nodes"].values() if node["resource_type"] == "test"
+    }
+    patterns = [*BREAKAGES.values(), *BREAKAGES_TOGETHER.values(), *OF_CONTRACTS]
     tried = {name for pattern in patterns for name in tests if Path(name).match(pattern)}
     assert tests - tried == set()
+
+
+def test_every_mart_is_tested_for_its_constraints(dbt_parsed: Dbt) -> None:
+    tested = {
+        str(node["attached_node"]).rpartition(".")[2]
+        for node in manifest()["nodes"].values()
+        if node["name"].startswith("holds_its_constraints")
+    }
+    assert tested == {mart for mart, _, _ in constraints()}
 
 
 def test_the_commands_of_a_user_work_from_the_root(warehouse: Warehouse, deliver: Deliver) -> None:
@@ -160,4 +246,5 @@ def test_the_commands_of_a_user_work_from_the_root(warehouse: Warehouse, deliver
     assert warehouse.value("select count(*) from mart.f_sales") == 1
     run_command("dbt", "build", "--vars", "{ds_start: 2024-02-25, ds_end: '2024-02-26'}")
     said = run_command("dbt", "test").stdout
-    assert "ERROR=0" in said and "PASS=44" in said, said
+    listed = run_command("dbt", "--quiet", "ls", "--resource-type", "test", "unit_test").stdout
+    assert f"PASS={len(listed.split())} WARN=0 ERROR=0 SKIP=0" in said, said

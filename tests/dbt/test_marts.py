@@ -1,5 +1,8 @@
 """The marts against the rules of docs/data_model.md, delivery by delivery."""
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 from samples import (
     DIMENSION_SIZES,
@@ -9,7 +12,7 @@ from samples import (
     SAMPLES,
     needs_samples,
 )
-from support import Dbt, Deliver, Warehouse, order
+from support import Dbt, Deliver, Warehouse, order, run_command
 
 SALES = (
     "select date_id, uniq_id, quantity, payment_amount::text, refund_flag"
@@ -148,13 +151,13 @@ def test_a_full_refresh_keeps_the_foreign_keys(
     )
     deliver("2024-02-25", [order("a", "2024-02-25")])
     dbt.run()
-    assert warehouse.value(keys) == 5
+    assert warehouse.value(keys) == 7
     before = warehouse.marts()
     # Of a dimension alone: rebuilding the facts as well would make their keys anew.
     dbt.run("--full-refresh", "--select", "d_calendar", "d_item")
-    assert warehouse.value(keys) == 5
+    assert warehouse.value(keys) == 7
     dbt.run("--full-refresh")
-    assert warehouse.value(keys) == 5
+    assert warehouse.value(keys) == 7
     assert warehouse.marts() == before
 
 
@@ -167,6 +170,27 @@ def test_monthly_periods_are_there_on_request_only(
     assert warehouse.query(names) == [("monthly", "2024-02"), ("weekly", "2024-W08")]
     dbt.run()
     assert warehouse.query(names) == [("weekly", "2024-W08")]
+
+
+def test_a_day_replaces_its_whole_week_and_month(
+    warehouse: Warehouse, dbt: Dbt, deliver: Deliver
+) -> None:
+    periods = ["weekly", "monthly"]
+    # Ends of months, of weeks and of a year, and days beside them.
+    days = ["2023-12-31", "2024-01-01", "2024-01-31", "2024-02-01", "2024-02-29", "2024-03-01"]
+    for day in reversed(days):
+        deliver(day, [order(day, day)])
+        dbt.run(ds=day, retention_periods=periods)
+    by_day = sorted(warehouse.query("select * from mart.f_customer_retention"))
+    dbt.run(retention_periods=periods)
+    assert sorted(warehouse.query("select * from mart.f_customer_retention")) == by_day
+    months = "select period_id, returning_customers_count from mart.f_customer_retention"
+    assert sorted(warehouse.query(f"{months} where period_name = 'monthly'")) == [
+        ("2023-12", 0),
+        ("2024-01", 1),
+        ("2024-02", 1),
+        ("2024-03", 0),
+    ]
 
 
 @pytest.mark.parametrize("days", [["2024-02-24", "2024-02-25"], ["2024-02-25", "2024-02-24"]])
@@ -182,8 +206,9 @@ def test_dimensions_hold_the_latest_order_line_whatever_came_first(
             ],
         )
         dbt.run(ds=day)
-    assert warehouse.query("select * from mart.d_item") == [(1, "b 2024-02-25")]
-    assert warehouse.query("select * from mart.d_customer") == [(100, "Вера", "Орлова", 2)]
+    latest = date(2024, 2, 25)
+    assert warehouse.query("select * from mart.d_item") == [(1, "b 2024-02-25", latest)]
+    assert warehouse.query("select * from mart.d_customer") == [(100, "Вера", "Орлова", 2, latest)]
     assert len(warehouse.query("select * from mart.d_city")) == 2
 
 
@@ -256,6 +281,63 @@ def test_a_window_that_makes_no_sense_is_refused_in_a_sentence(
     assert not done.success
     said = str(done.exception) + "".join(str(result.message) for result in done.result or [])
     assert message in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "variables", "days"),
+    [
+        (("2024-02-25", "2024-02-25"), {}, ["25"]),
+        (("2024-02-24", "2024-02-25"), {}, ["24", "25"]),
+        # What is asked for in the call stands above what lies around.
+        (("2024-02-24", "2024-02-25"), {"ds": "2024-02-26"}, ["26"]),
+        (("", ""), {}, ["24", "25", "26"]),
+    ],
+)
+def test_the_window_may_come_from_the_environment(
+    warehouse: Warehouse,
+    dbt: Dbt,
+    deliver: Deliver,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: tuple[str, str],
+    variables: dict[str, object],
+    days: list[str],
+) -> None:
+    for day in ("24", "25", "26"):
+        deliver(f"2024-02-{day}", [order(day, f"2024-02-{day}")])
+    monkeypatch.setenv("SALES_WINDOW_START", environment[0])
+    monkeypatch.setenv("SALES_WINDOW_END", environment[1])
+    dbt.run(**variables)
+    assert [row[1] for row in warehouse.query(SALES)] == days
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [
+        ("2024-02-25", "", "SALES_WINDOW_END is ''"),
+        ("", "2024-02-25", "SALES_WINDOW_START is ''"),
+        ("2024-02-30", "2024-03-01", "SALES_WINDOW_START is '2024-02-30': expected a day"),
+        ("2024-02-26", "2024-02-25", "SALES_WINDOW_START 2024-02-26 is after SALES_WINDOW_END"),
+    ],
+)
+def test_a_window_of_the_environment_that_makes_no_sense_is_refused(
+    dbt: Dbt, monkeypatch: pytest.MonkeyPatch, first: str, last: str, message: str
+) -> None:
+    monkeypatch.setenv("SALES_WINDOW_START", first)
+    monkeypatch.setenv("SALES_WINDOW_END", last)
+    done = dbt.invoke("run", "--select", "f_sales")
+    assert not done.success
+    assert message in str([result.message for result in done.result])
+
+
+def test_another_day_in_the_environment_does_not_parse_the_project_again(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = ("--target-path", str(tmp_path), "--log-path", str(tmp_path))
+    for day in ("2024-02-25", "2024-02-26"):
+        monkeypatch.setenv("SALES_WINDOW_START", day)
+        monkeypatch.setenv("SALES_WINDOW_END", day)
+        said = run_command("dbt", "--debug", "run", "--select", "d_item", *paths).stdout
+    assert "no changes found, skipping parsing" in said
 
 
 @needs_samples

@@ -7,10 +7,6 @@
     {%- set name = relation.schema ~ '.' ~ relation.identifier -%}
     do $$
     begin
-        -- A run that was killed must not go on alone.
-        set local client_connection_check_interval = '5s';
-        set local statement_timeout = '1h';
-        set local lock_timeout = '{{ env_var("MART_LOCK_TIMEOUT", "10min") }}';
         perform pg_advisory_xact_lock(hashtext('{{ name }}'));
     exception when lock_not_available then
         raise exception '{{ name }} is being replaced by another run: %', (

@@ -3,7 +3,12 @@
     A first build is an empty table and then the same replacement as in every later run. So two
     first builds at once do not collide: the lock orders them, and the second finds the table.
     -#}
-    {%- if temporary or config.get('materialized') != 'incremental' -%}
+    {%- if config.get('materialized') != 'incremental' -%}
+        {{ return(dbt.postgres__create_table_as(temporary, relation, sql)) }}
+    {%- endif -%}
+    {#- Before the batch is read: a batch may look at the mart itself. -#}
+    {%- do bring_to_contract(this) -%}
+    {%- if temporary -%}
         {{ return(dbt.postgres__create_table_as(temporary, relation, sql)) }}
     {%- endif -%}
     {%- set batch = make_temp_relation(relation) -%}
@@ -14,13 +19,12 @@
     {%- for column in model.columns.values() -%}
         {%- do columns.append(api.Column.create(column.name, column.data_type)) -%}
     {%- endfor -%}
-    create table if not exists {{ relation }} {{ get_table_columns_and_constraints() }};
     {{ dbt.postgres__create_table_as(true, batch, sql) }}
     {{ replace_rows({
         'target_relation': relation,
         'temp_relation': batch,
         'unique_key': config.get('unique_key'),
         'dest_columns': columns,
-        'incremental_predicates': none,
+        'incremental_predicates': config.get('incremental_predicates'),
     }) }}
 {% endmacro %}

@@ -7,8 +7,11 @@
     `--empty` reads nothing, so it must delete nothing.
     -#}
     {%- set columns = get_quoted_csv(dest_columns | map(attribute='name')) -%}
+    {%- set meta = config.get('meta') or {} -%}
     {%- if not flags.EMPTY %}
-    delete from {{ target }} where {{ in_window(unique_key) }};
+    delete from {{ target }}
+    where {{ in_window(unique_key, later_too=meta.get('replaces') == 'later periods too') }}
+        {%- for predicate in incremental_predicates or [] %} and {{ render(predicate) }}{% endfor %};
     {%- endif %}
     insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ source }};
 {% endmacro %}

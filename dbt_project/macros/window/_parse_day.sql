@@ -1,5 +1,4 @@
-{% macro _parse_day(name) %}
-    {%- set value = var(name) -%}
+{% macro _parse_day(name, value) %}
     {%- set text = value | string -%}
     {%- set parts = modules.re.match('([0-9]{4})-([0-9]{2})-([0-9]{2})$', text) -%}
     {%- if parts -%}
@@ -14,7 +13,7 @@
         {%- endif -%}
     {%- endif -%}
     {{ exceptions.raise_compiler_error(
-        "variable " ~ name ~ " is '" ~ text ~ "': expected a day from 1970-01-01 to 2049-12-31, "
+        name ~ " is '" ~ text ~ "': expected a day from 1970-01-01 to 2049-12-31, "
         ~ "written like 2024-02-25"
     ) }}
 {% endmacro %}

@@ -1,20 +1,22 @@
-{% macro calendar_periods() %}
+{% macro calendar_periods(reach='window') %}
+    {%- set window = run_window() -%}
     {%- set period_ids = {
         'weekly': 'left(week_of_year_iso, 8)',
         'monthly': "to_char(date_actual, 'YYYY-MM')",
     } -%}
-    {%- for period_name in var('retention_periods') -%}
-        {%- if period_name not in period_ids -%}
-            {{ exceptions.raise_compiler_error(
-                "retention_periods holds '" ~ period_name ~ "': expected weekly or monthly"
-            ) }}
-        {%- endif %}
+    {%- for period_name in _retention_periods(period_ids | list) %}
         select
             date_id,
             date_actual,
             cast('{{ period_name }}' as varchar(20)) as period_name,
             cast({{ period_ids[period_name] }} as varchar(20)) as period_id
         from {{ ref('d_calendar') }}
+        {%- if window is not none and reach != 'all' %}
+            {#- As two days, not as a list of ids: so the planner knows how few days these are. -#}
+            {%- set first, last = _whole_periods(period_name, window) %}
+        where date_actual >= date '{{ first }}'
+            {{- " and date_actual <= date '" ~ last ~ "'" if reach == 'window' }}
+        {%- endif %}
         {%- if not loop.last %}
         union all
         {%- endif -%}

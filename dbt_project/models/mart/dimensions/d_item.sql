@@ -1,20 +1,3 @@
-{{ config(incremental_strategy='merge', unique_key='item_id') }}
+{{ config(unique_key='item_id') }}
 
--- Read whole, not by window: whose latest line it is depends on every day.
-with orders as (
-
-    select * from {{ ref('stg_user_order_log') }}
-
-),
-
-final as (
-
-    select distinct on (item_id)
-        item_id,
-        item_name
-    from orders
-    order by item_id, date_time desc, uniq_id collate "C" desc
-
-)
-
-select * from final
+{{ dimension('item_id', ['item_name']) }}

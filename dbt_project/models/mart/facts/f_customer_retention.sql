@@ -1,12 +1,7 @@
 {{ config(
-    incremental_strategy='delete+insert',
     unique_key='period_id',
-    pre_hook=[
-        "{{ lock_mart(ref('d_item')) }}",
-        "{{ lock_mart(ref('d_city')) }}",
-        "{{ lock_mart(ref('d_customer')) }}",
-    ],
-    post_hook="{{ prune_dimensions() }}",
+    pre_hook="{{ keep_published() }}",
+    post_hook="{{ log_restatements() }}",
 ) }}
 
 with sales as (
@@ -36,7 +31,6 @@ customers as (
         coalesce(-sum(payment_amount) filter (where refund_flag), 0) as refunded_amount
     from sales
     inner join periods using (date_id)
-    where {{ in_window('period_id') }}
     group by period_name, period_id, item_id, customer_id
 
 ),
@@ -57,7 +51,7 @@ final as (
             coalesce(sum(order_revenue) filter (where order_count > 1), 0) as numeric(12, 2)
         ) as returning_customers_revenue,
         cast(sum(refund_count) as numeric(12, 0)) as customers_refunded,
-        cast(sum(refunded_quantity) as numeric(20, 0)) as refunded_quantity,
+        cast(sum(refunded_quantity) as numeric(38, 0)) as refunded_quantity,
         cast(sum(refunded_amount) as numeric(12, 2)) as refunded_amount
     from customers
     group by period_name, period_id, item_id

@@ -1,4 +1,7 @@
-{{ config(incremental_strategy='delete+insert', unique_key='date_id') }}
+{{ config(
+    unique_key='date_id',
+    incremental_predicates=["{{ sales_of_staging() }}"],
+) }}
 
 with orders as (
 

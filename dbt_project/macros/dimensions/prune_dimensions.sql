@@ -7,6 +7,7 @@
     -#}
     {#- Named outside the condition, or dbt would not see what this depends on. -#}
     {%- set orders, sales = source('staging', 'user_order_log'), ref('f_sales') -%}
+    {%- set marts = [ref('f_customer_retention'), ref('f_item_cohort')] -%}
     {%- set dimensions = [
         (ref('d_item'), 'item_id'), (ref('d_city'), 'city_id'), (ref('d_customer'), 'customer_id')
     ] -%}
@@ -14,10 +15,13 @@
     {%- if not flags.EMPTY and var('prune_dimensions', true) -%}
         {%- for dimension, key in dimensions %}
     delete from {{ dimension }} as dimension
-    where not exists (select from {{ orders }} as orders where orders.{{ key }} = dimension.{{ key }})
+    where latest_order_date = {{ no_order_date() }}
+        and not exists (select from {{ orders }} as orders where orders.{{ key }} = dimension.{{ key }})
         and not exists (select from {{ sales }} as sales where sales.{{ key }} = dimension.{{ key }})
             {%- if key == 'item_id' %}
-        and not exists (select from {{ this }} as retention where retention.item_id = dimension.item_id)
+                {%- for mart in marts %}
+        and not exists (select from {{ mart }} as mart where mart.item_id = dimension.item_id)
+                {%- endfor -%}
             {%- endif %};
         {%- endfor -%}
     {%- endif -%}

@@ -1,0 +1,9 @@
+{% macro keep_published() %}
+    {#- Keeps the rows that the run is about to replace, for log_restatements() after it. -#}
+    {%- if is_incremental() and not flags.EMPTY -%}
+        {#- A table of an older version may lack figures. -#}
+        {%- do bring_to_contract(this) -%}
+    create temporary table published on commit drop as
+    select * from {{ this }} where {{ in_window('period_id') }}
+    {%- endif -%}
+{% endmacro %}
