@@ -5,14 +5,12 @@ from datetime import datetime
 from airflow.sdk import Param, dag
 from sales_mart_tasks import (
     DEFAULT_ARGS,
-    dbt_group,
+    build_marts,
     generate_report,
     get_report,
     print_info,
     upload,
 )
-
-COVERED = "{{{{ ti.xcom_pull(task_ids='upload_user_order')['{}'] }}}}"
 
 
 @dag(
@@ -30,11 +28,11 @@ COVERED = "{{{{ ti.xcom_pull(task_ids='upload_user_order')['{}'] }}}}"
     tags=["sales_mart"],
     doc_md=__doc__,
 )
-def sales_mart_history():
+def sales_mart_history() -> None:
     report_task = generate_report()
-    uploaded = upload.override(task_id="upload_user_order")(get_report(report_task))
     print_info() >> report_task
-    uploaded >> dbt_group({name: COVERED.format(name) for name in ("ds_start", "ds_end")})
+    uploaded = upload.override(task_id="upload_user_order")(get_report(report_task))
+    uploaded >> build_marts("upload_user_order")
 
 
 sales_mart_history()

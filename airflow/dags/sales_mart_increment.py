@@ -5,7 +5,7 @@ from datetime import datetime
 from airflow.sdk import CronDataIntervalTimetable, Param, dag
 from sales_mart_tasks import (
     DEFAULT_ARGS,
-    dbt_group,
+    build_marts,
     generate_report,
     get_increment,
     get_report,
@@ -34,14 +34,14 @@ from sales_mart_tasks import (
     tags=["sales_mart"],
     doc_md=__doc__,
 )
-def sales_mart_increment():
+def sales_mart_increment() -> None:
     day = print_info()
     report_task = generate_report()
     report = get_report(report_task)
     increment = get_increment(report, day)
-    uploaded = upload.override(task_id="upload_user_order_inc")(increment)
     day >> report_task
-    uploaded >> dbt_group({"ds": "{{ ti.xcom_pull(task_ids='print_info') }}"})
+    uploaded = upload.override(task_id="upload_user_order_inc")(increment)
+    uploaded >> build_marts("upload_user_order_inc")
 
 
 sales_mart_increment()

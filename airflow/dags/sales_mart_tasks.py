@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import PokeReturnValue, get_current_context, task
+from airflow.sdk import Context, PokeReturnValue, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import LoadMode, TestBehavior, TestIndirectSelection
@@ -38,7 +38,21 @@ def fail_fast() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def business_day(context: Any) -> date:
+def refuse_unknown_parameters(context: Context) -> None:
+    """Raise AirflowFailException if the run was given a parameter that its DAG does not have.
+
+    Airflow takes any, so that a misspelt `date` would run another day.
+    """
+    known = context["dag"].params
+    unknown = sorted(set(context["dag_run"].conf or {}) - set(known))
+    if unknown:
+        raise AirflowFailException(
+            f"unknown parameter {', '.join(map(repr, unknown))}:"
+            f" {context['dag'].dag_id} takes {' and '.join(sorted(known))}"
+        )
+
+
+def business_day(context: Context) -> date:
     """Return the day a run is for: its `date` parameter, else its data interval, else yesterday.
 
     Works for a schedule, a backfill and `dags test` (they have a data interval) and for a manual
@@ -59,7 +73,9 @@ def print_info() -> str:
 
     from loaders.settings import ReportApiSettings
 
-    day = business_day(get_current_context()).isoformat()
+    context = get_current_context()
+    refuse_unknown_parameters(context)
+    day = business_day(context).isoformat()
     with fail_fast():
         print(f"business day {day}\nreport API   {ReportApiSettings.from_environment()}")
     print(f"warehouse    {os.environ.get('PGHOST')}/{os.environ.get('PGDATABASE')}")
@@ -75,8 +91,8 @@ def generate_report() -> str:
         return steps.generate_report()
 
 
-# Between two looks the task holds no worker slot. A report takes 60 to 120 s.
-@task.sensor(mode="reschedule", poke_interval=5, exponential_backoff=True, max_wait=60, timeout=900)
+# Between two looks the task holds no worker slot. A report takes 60 to 120 s, the stand-in's one.
+@task.sensor(mode="reschedule", poke_interval=2, exponential_backoff=True, max_wait=60, timeout=900)
 def get_report(report_task: str) -> PokeReturnValue:
     """Wait until the report is ready; return its delivery."""
     from loaders import steps
@@ -87,8 +103,9 @@ def get_report(report_task: str) -> PokeReturnValue:
     return PokeReturnValue(bool(delivery), delivery.as_json() if delivery else None)
 
 
-@task
-def get_increment(report: dict[str, Any], day: str) -> dict[str, Any]:
+# One XCom each: as several outputs every key would be sent by itself too.
+@task(multiple_outputs=False)
+def get_increment(report: dict[str, Any], day: str) -> dict[str, str | None]:
     """Return the delivery of the business day."""
     from loaders import steps
 
@@ -96,7 +113,7 @@ def get_increment(report: dict[str, Any], day: str) -> dict[str, Any]:
         return steps.get_increment(report["report_id"], date.fromisoformat(day)).as_json()
 
 
-@task
+@task(multiple_outputs=False)
 def upload(delivery: dict[str, Any]) -> dict[str, str]:
     """Fetch the delivery's file and land it; return the first and last day it covered."""
     from loaders import steps
@@ -104,22 +121,30 @@ def upload(delivery: dict[str, Any]) -> dict[str, str]:
 
     allow_empty = get_current_context()["params"]["allow_empty"]
     with fail_fast():
-        print(steps.upload(Delivery.from_json(delivery), allow_empty=allow_empty).describe())
-    return {"ds_start": delivery["first_day"], "ds_end": delivery["last_day"]}
+        result = steps.upload(Delivery.from_json(delivery), allow_empty=allow_empty)
+    print(result.describe())
+    covered = result.delivery
+    return {"first_day": str(covered.first_day), "last_day": str(covered.last_day)}
 
 
-def dbt_group(variables: dict[str, str]) -> DbtTaskGroup:
-    """Return the marts as one task a model, each with its tests, run for the window `variables`.
+def build_marts(uploaded: str) -> DbtTaskGroup:
+    """Return the marts as one task a model, each with its tests, for the days task `uploaded` gave.
 
     Needs dbt_project/target/manifest.json (`dbt parse` writes it).
     """
     project = ROOT / "dbt_project"
+    covered = f"ti.xcom_pull(task_ids='{uploaded}')"
     return DbtTaskGroup(
         group_id="marts",
         project_config=ProjectConfig(
             dbt_project_path=project,
             manifest_path=project / "target" / "manifest.json",
             install_dbt_deps=False,
+            # Not by `vars`: dbt would parse the whole project again for every day.
+            env_vars={
+                "SALES_WINDOW_START": f"{{{{ {covered}['first_day'] }}}}",
+                "SALES_WINDOW_END": f"{{{{ {covered}['last_day'] }}}}",
+            },
         ),
         profile_config=ProfileConfig(
             profile_name="retail_retention",
@@ -136,8 +161,9 @@ def dbt_group(variables: dict[str, str]) -> DbtTaskGroup:
         # A test waits for the last model it reads: on an empty warehouse the others are not there.
         execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.BUILDABLE),
         operator_args={
-            "vars": variables,
             "exclude": "resource_type:unit_test tag:at_rest",
             "install_deps": False,
+            # What dbt writes for other programs would go with the folder that Cosmos runs it in.
+            "dbt_cmd_global_flags": ["--no-write-json"],
         },
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,7 +15,11 @@ import pytest
 from support import ROOT, Dbt
 
 DAGS = ROOT / "airflow" / "dags"
-MODELS = {"d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"}
+MODELS = {
+    *("d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"),
+    *("f_shop_retention", "f_customer_cohort", "f_item_cohort", "f_delivery_day"),
+    "restatement_log",
+}
 
 DESCRIBE = """
 import json, sys
@@ -41,9 +46,15 @@ print("<<<" + json.dumps({
 
 
 @pytest.fixture(scope="module")
-def bag(dbt_parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def bag(
+    dbt_parsed: Dbt, dbt_target: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """What Airflow makes of the folder where there is no database, connection or setting."""
     home = tmp_path_factory.mktemp("airflow")
+    # The DAGs are drawn from the manifest in its usual place.
+    target = ROOT / "dbt_project" / "target"
+    target.mkdir(exist_ok=True)
+    shutil.copy(dbt_target / "manifest.json", target)
     done = subprocess.run(
         [sys.executable, "-c", DESCRIBE, str(DAGS)],
         env={
@@ -134,6 +145,31 @@ def test_the_business_day(
         data_interval_start=start, run_after=datetime(2024, 3, 3, 0, 10, tzinfo=UTC)
     )
     assert str(business_day({"params": {"date": chosen}, "dag_run": run})) == day
+
+
+@pytest.mark.parametrize("conf", [None, {}, {"date": "2024-02-25"}, {"allow_empty": True}])
+def test_parameters_that_the_dag_has(
+    monkeypatch: pytest.MonkeyPatch, conf: dict[str, Any] | None
+) -> None:
+    monkeypatch.syspath_prepend(str(DAGS))
+    from airflow.sdk import DAG
+    from sales_mart_tasks import refuse_unknown_parameters
+
+    dag = DAG("increment", params={"date": None, "allow_empty": False})
+    refuse_unknown_parameters({"dag": dag, "dag_run": SimpleNamespace(conf=conf)})
+
+
+def test_a_misspelt_parameter_is_refused_and_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DAGS))
+    from airflow.sdk import DAG
+    from airflow.sdk.exceptions import AirflowFailException
+    from sales_mart_tasks import refuse_unknown_parameters
+
+    dag = DAG("increment", params={"date": None, "allow_empty": False})
+    run = SimpleNamespace(conf={"dat": "2024-02-25", "allow_empty": True})
+    said = "unknown parameter 'dat': increment takes allow_empty and date"
+    with pytest.raises(AirflowFailException, match=said):
+        refuse_unknown_parameters({"dag": dag, "dag_run": run})
 
 
 def test_what_no_retry_can_mend_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:

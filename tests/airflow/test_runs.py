@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,11 @@ from shop_api.shop import Shop
 # One Airflow serves all of them, and the last one stops it.
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("airflow")]
 
-MODELS = {"d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"}
+MODELS = {
+    *("d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"),
+    *("f_shop_retention", "f_customer_cohort", "f_item_cohort", "f_delivery_day"),
+    "restatement_log",
+}
 KEY = "the key of the service under test"
 
 DAYS_BY_KIND = """
@@ -53,7 +58,9 @@ DAYS_BY_KIND = """
 """
 EMPTY = """
     truncate staging.user_order_log, staging.delivery, staging.delivery_day, staging.quarantine,
-        mart.f_sales, mart.f_customer_retention, mart.d_item, mart.d_city, mart.d_customer
+        mart.f_sales, mart.f_customer_retention, mart.f_shop_retention, mart.f_customer_cohort,
+        mart.f_item_cohort, mart.f_delivery_day, mart.restatement_log, mart.d_item, mart.d_city,
+        mart.d_customer
 """
 
 
@@ -142,6 +149,7 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
         assert backfill(airflow, INCREMENT, three, two) == 2
         chosen = trigger(airflow, INCREMENT, conf={"date": str(two)})
         too_early = trigger(airflow, INCREMENT, conf={"date": "2024-02-25"})
+        misspelt = trigger(airflow, INCREMENT, conf={"dat": str(two)})
 
         wait_until(lambda: task_state(airflow, scheduled, "marts.f_sales") == "running")
         assert kill_running_tasks(stack) > 0
@@ -172,9 +180,10 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
         names = {task.task_id for task in airflow.tasks(run.dag_id, [run.run_id])}
         assert {name for name in names if "marts." in name} == {f"marts.{m}" for m in MODELS}
     # What no retry can mend has not been tried again.
-    assert ended(airflow, [too_early]) == ["failed"]
-    tasks = airflow.tasks(INCREMENT, [too_early.run_id])
-    assert {t.task_id: t.try_number for t in tasks if t.state == "failed"} == {"get_increment": 1}
+    assert ended(airflow, [too_early, misspelt]) == ["failed"] * 2
+    for run, task in ((too_early, "get_increment"), (misspelt, "print_info")):
+        tasks = airflow.tasks(INCREMENT, [run.run_id])
+        assert {t.task_id: t.try_number for t in tasks if t.state == "failed"} == {task: 1}
 
     assert stack.program("python", "-m", "checks", "prove") == 0
     assert query(stack, DAYS_BY_KIND) == [("history", 23), ("increment", 4)]
@@ -189,10 +198,8 @@ def test_the_main_job_on_real_deliveries_in_either_order(
     day = date(2024, 2, 25)
     with service(stack, RecordedSource(SAMPLES), today=date(2024, 3, 3)):
         job.make_ready(fresh=False, since=datetime.now(UTC))
-        for order in (
-            (lambda: job.run_increments([day]), job.run_history),
-            (job.run_history, lambda: job.run_increments([day])),
-        ):
+        run_increment = partial(job.run_increments, [day])
+        for order in ((run_increment, job.run_history), (job.run_history, run_increment)):
             query(stack, EMPTY)
             runs = [run for step in order for run in step()]
             assert [run.state for run in runs] == ["success"] * 2
@@ -223,10 +230,12 @@ def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:
     stack.processes.stop(*PARTS)
     query(stack, EMPTY)
     with service(stack, GeneratedSource(), today=date(2024, 3, 3)):
+        # As the command `airflow` does in the shell of `make env`.
+        local = [str(BIN / "python"), "-m", "local", "--state", str(stack.settings.state)]
         done = subprocess.run(
-            [BIN / "airflow", "dags", "test", INCREMENT, "2024-02-29"],
+            [*local, "airflow", "dags", "test", INCREMENT, "2024-02-29"],
             cwd=ROOT,
-            env=stack.airflow.environment(schedule=True),
+            env=stack.settings.caller,
             capture_output=True,
             text=True,
         )
