@@ -14,7 +14,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from shop_api.ids import Task
 from shop_api.window import Window
@@ -74,8 +74,14 @@ _MOST_QUANTITY = 5
 _REFUND_SHARE = 0.05
 
 # Even a small shop needs customers who come back for the same item within an ISO week: this share
-# of the lines comes from a handful of regulars of the week.
-_REGULAR_SHARE = 0.04
+# of the lines drawn at random comes from a handful of regulars of the week.
+_REGULAR_SHARE = 0.08
+
+# Items differ in whether customers come back for them in later weeks; the position is the item id.
+# Each item wins so many followers a day, who order it once and then, each week, with this chance.
+_FOLLOWING_CHANCES = (0.45, 0.75, 0.3, 0.02, 0.1, 0.2, 0.4, 0.15, 0.05, 0.0, 0.55, 0.35)
+_FOLLOWING_WEEKS = 8
+_FOLLOWERS_PER_ORDERS = 1 / 50
 
 # Rows of a day's part of a file, repetitions included, and the bounds of the repeated share.
 _FEWEST_ROWS, _MOST_ROWS = 800, 1190
@@ -193,11 +199,14 @@ class GeneratedSource:
         regulars = self._week_regulars(task, day)
         quarter = self.orders_per_day // 4
         count = self.orders_per_day - quarter + _draw(rng, 2 * quarter + 1)
+        following = self._followers(task, day)
         lines: list[_OrderLine] = []
         # The status does not tell two lines apart: in the files without it they would be equal.
         seen: set[tuple[int, int, int, int]] = set()
         while len(lines) < count:
-            if rng.random() < _REGULAR_SHARE:
+            if len(lines) % 2 and following:
+                customer_id, item_id = following.pop()
+            elif rng.random() < _REGULAR_SHARE:
                 customer_id, item_id = regulars[_draw(rng, len(regulars))]
             else:
                 customer_id, item_id = _draw_customer(rng), _draw(rng, len(ITEMS))
@@ -211,6 +220,24 @@ class GeneratedSource:
             uniq_id = self._uniq_id(task, "order", day, len(lines))
             lines.append(_OrderLine(uniq_id, day, *facts, refunded))
         return lines
+
+    def _followers(self, task: Task, day: date) -> list[tuple[int, int]]:
+        """The followers of all items who order on `day`, each with the item, in any order.
+
+        A follower orders on one weekday only, so at most once in a week.
+        """
+        rng = self._rng(task, "following", day)
+        count = int(self.orders_per_day * _FOLLOWERS_PER_ORDERS)
+        ordering = []
+        for weeks_ago, (item_id, chance) in itertools.product(
+            range(_FOLLOWING_WEEKS + 1), enumerate(_FOLLOWING_CHANCES)
+        ):
+            won = self._rng(task, "followers", day - timedelta(weeks=weeks_ago), item_id)
+            for customer_id in [_draw_customer(won) for _ in range(count)]:
+                if weeks_ago == 0 or rng.random() < chance:
+                    ordering.append((customer_id, item_id))
+        # In the order of a draw, so that those who do not fit into the day are of any item.
+        return [pair for _, pair in sorted((rng.random(), pair) for pair in ordering)]
 
     def _week_regulars(self, task: Task, day: date) -> list[tuple[int, int]]:
         """Customers of the ISO week of `day`, each with the item they come back for."""

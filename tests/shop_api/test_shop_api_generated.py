@@ -194,6 +194,23 @@ def test_some_customers_come_back_for_an_item_within_a_week(
         assert least < returning / len(pairs[name]) < most
 
 
+def test_items_differ_in_who_comes_back_in_a_later_week(start_shop: Any) -> None:
+    weeks: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for line in distinct(rows(start_shop(GeneratedSource()).history())):
+        week = date.fromisoformat(line["date_time"][:10]).isocalendar().week
+        weeks[line["item_id"], line["customer_id"]].add(week)
+    # First orders of the weeks 6 and 7, the complete ones with another behind them.
+    firsts, back = Counter[str](), Counter[str]()
+    for (item, _), ordered in weeks.items():
+        if (first := min(ordered)) in (6, 7):
+            firsts[item] += 1
+            back[item] += first + 1 in ordered
+    shares = sorted(back[item] / firsts[item] for item in firsts)
+    assert min(firsts.values()) > 100
+    assert shares[0] < 0.06 and shares[-1] > 0.25
+    assert len([share for share in shares if 0.08 < share < 0.25]) >= 4
+
+
 def test_asking_twice_gives_the_same_bytes(shop: ShopClient, start_shop: Any) -> None:
     again = start_shop(GeneratedSource())
     assert shop.history() == again.history()
