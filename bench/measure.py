@@ -1,0 +1,228 @@
+"""What work takes: seconds, CPU of its processes and of PostgreSQL, memory; and work in rounds.
+
+    python -m bench.measure FOLDER make run     # a command there, and all that it leaves running
+
+Times of a machine that others use too are worth little alone. So the sides of a comparison take
+turns, A B A B, and what is compared is a ratio within a round.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from local.postgres import EmbeddedPostgres, connect
+
+ROOT = Path(__file__).resolve().parents[1]
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one piece of work took.
+
+    `seconds` by the clock. `cpu`: user and system seconds of its process and that one's children.
+    `server_cpu`: those of all processes of PostgreSQL meanwhile. `peak_mb`: the most memory that
+    its process held, in units of 1,000,000 bytes, its largest child's added; None where it was not
+    looked at.
+    """
+
+    seconds: float
+    cpu: float
+    server_cpu: float = 0.0
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: `take` does the work once, in the first `rounds` rounds or all."""
+
+    take: Callable[[int], Sample]
+    rounds: int | None = None
+
+
+def take_turns(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Sample]]:
+    """Do the work of every side in every round; return the samples in the order of the rounds."""
+    samples: dict[str, list[Sample]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name, side in sides.items():
+            if side.rounds is None or number < side.rounds:
+                sample = side.take(number)
+                samples[name].append(sample)
+                say(
+                    f"  round {number + 1}  {name:<28}{sample.seconds:9.2f} s"
+                    f"  CPU {sample.cpu:8.2f} s + PostgreSQL {sample.server_cpu:8.2f} s"
+                    + (f"  {sample.peak_mb:6.0f} MB" if sample.peak_mb else "")
+                )
+    return samples
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextlib.contextmanager
+def fresh_server(folder: Path) -> Iterator["Server"]:
+    """A PostgreSQL of the measurement's own, as `make` starts it: default settings, fsync on."""
+    folder.chmod(0o755)  # root's server runs under another account
+    with EmbeddedPostgres(folder / "postgres") as postgres:
+        yield Server(postgres)
+
+
+class Server:
+    """A running PostgreSQL on which nothing else is at work, so that its CPU can be told."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self.postgres = postgres
+
+    def env(self, database: str) -> dict[str, str]:
+        """The whole environment of a program that works in `database`."""
+        return {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+            **self.postgres.env(database),
+            "DBT_PROJECT_DIR": str(ROOT / "dbt_project"),
+            "DBT_PROFILES_DIR": str(ROOT),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def psql(self, *arguments: str | Path) -> list[str | Path]:
+        """The command line of psql that stops at the first error."""
+        return [self.postgres.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *arguments]
+
+    def query(self, database: str, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements, each committed by itself; return the rows of the last."""
+        with contextlib.closing(connect(self.postgres.env(database))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+
+    def settle(self) -> None:
+        """Write out what earlier work has left to write, so that it does not burden the next."""
+        with contextlib.closing(self.postgres._connect_as_superuser()) as connection:
+            connection.autocommit = True
+            connection.cursor().execute("checkpoint")
+
+    def cpu(self) -> float:
+        pid = self.postgres.pid()
+        assert pid is not None
+        return tree_cpu(pid)
+
+    def program(self, command: Sequence[str | Path], database: str, **env: str) -> Sample:
+        """Run a program from the root of the project; return what it took, its start included."""
+        self.settle()
+        before = self.cpu()
+        sample, _ = of_program(command, env={**self.env(database), **env})
+        return replace(sample, server_cpu=self.cpu() - before)
+
+    def worker(self, command: Sequence[str | Path], database: str, **env: str) -> Sample:
+        """Run a program that says by `own_work` what its work took, its start not included."""
+        self.settle()
+        before = self.cpu()
+        _, output = of_program(command, env={**self.env(database), **env})
+        sample = Sample(**json.loads(output.splitlines()[-1]))
+        return replace(sample, server_cpu=self.cpu() - before)
+
+
+def of_program(command: Sequence[str | Path], *, env: Mapping[str, str]) -> tuple[Sample, str]:
+    """Run a program from the root of the project; return what it took, and what it printed.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails, after its output was printed.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    if process.returncode:
+        say(text)
+        raise subprocess.CalledProcessError(process.returncode, [str(word) for word in command])
+    return Sample(seconds, used.ru_utime + used.ru_stime), text
+
+
+@contextlib.contextmanager
+def own_work() -> Iterator[None]:
+    """Print, as a line of JSON, what the body takes of this process and its children."""
+    started, cpu = time.perf_counter(), _own_cpu()
+    yield
+    seconds, cpu = time.perf_counter() - started, _own_cpu() - cpu
+    status = Path("/proc/self/status").read_text()
+    kilobytes = int(status.partition("VmHWM:")[2].split()[0])
+    kilobytes += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest child
+    peak = kilobytes * 1024 / 1e6
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak}))
+
+
+def _own_cpu() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def tree_cpu(pid: int) -> float:
+    """CPU seconds of a process, of its living descendants, and of those that have ended."""
+    ticks = _tree_ticks(pid)
+    # Who ends between two looks is counted by neither: not yet by its parent, no more by itself.
+    while (again := _tree_ticks(pid)).keys() != ticks.keys():
+        ticks = again
+    return sum(again.values()) / _TICKS_A_SECOND
+
+
+def _tree_ticks(pid: int) -> dict[int, int]:
+    """Of each living process of the tree, its ticks and those of its children that have ended."""
+    parents, ticks = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The second field, the program's name in brackets, may hold anything.
+            fields = path.read_text(errors="replace").rpartition(")")[2].split()
+            process = int(path.parent.name)
+            parents[process], ticks[process] = int(fields[1]), sum(map(int, fields[11:15]))
+    tree = {pid}
+    while more := {child for child, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return {member: ticks[member] for member in tree if member in ticks}
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for one measurement, on the disk of temporary files; removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(folder: str, *command: str) -> int:
+    """Run a command and wait for all that it has left running: so their CPU is counted too."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    status = subprocess.run(command, cwd=folder, check=False).returncode
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

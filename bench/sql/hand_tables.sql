@@ -1,0 +1,17 @@
+-- The marts a second time, as dbt has made them: columns, keys, checks and indexes.
+
+create schema hand;
+
+create table hand.d_item (like mart.d_item including all);
+create table hand.d_city (like mart.d_city including all);
+create table hand.d_customer (like mart.d_customer including all);
+create table hand.f_sales (like mart.f_sales including all);
+create table hand.f_customer_retention (like mart.f_customer_retention including all);
+
+alter table hand.f_sales
+add foreign key (date_id) references mart.d_calendar,
+add foreign key (item_id) references hand.d_item,
+add foreign key (customer_id) references hand.d_customer,
+add foreign key (city_id) references hand.d_city;
+alter table hand.f_customer_retention
+add foreign key (item_id) references hand.d_item;
