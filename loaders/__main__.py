@@ -9,14 +9,15 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from loaders import quarantine, steps
+from loaders.deliveries import parse_day
 from loaders.errors import LoaderError
 
 
 def day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2024-02-25") from None
+        return parse_day(text)
+    except LoaderError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:

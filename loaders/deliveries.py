@@ -1,9 +1,28 @@
 """What a delivery is: one file of order lines for the days it covers."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Self
+
+from loaders.errors import TerminalError
+
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def parse_day(text: str) -> date:
+    """Return the day that `text` names: 2024-02-25, and in no other form.
+
+    Raises:
+        TerminalError: if it names none.
+    """
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise TerminalError(f"{text!r} is not a day like 2024-02-25")
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,7 @@ class Delivery:
         return cls(
             **{
                 **values,
-                "first_day": date.fromisoformat(values["first_day"]),
-                "last_day": date.fromisoformat(values["last_day"]),
+                "first_day": parse_day(values["first_day"]),
+                "last_day": parse_day(values["last_day"]),
             }
         )

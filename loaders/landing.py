@@ -1,26 +1,55 @@
 """Lands a delivery in schema `staging`: replaces the days it covers, whole, in one transaction.
 
-Data flow: judged lines -> COPY into a temporary table -> repetitions and conflicts told apart ->
-checks -> old rows of the days out, new rows in, ledger, quarantine -> commit. A refused delivery
-writes its ledger row and its rejected lines, and no order line.
+Data flow: lines of the file -> COPY into a temporary table -> old rows of the days out, the first
+line of every key in -> repetitions and conflicts told apart -> checks -> ledger, quarantine ->
+commit. A refused delivery writes its ledger row and its rejected lines, and no order line.
 """
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from decimal import Decimal
+from itertools import repeat
+from typing import Any, NamedTuple
 
-import pandas as pd
+import psycopg2
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
 
 from loaders.deliveries import Delivery
 from loaders.errors import DeliveryRefused
-from loaders.order_file import ALTERED, REQUIRED_COLUMNS, JudgedLine, OrderFile
+from loaders.order_file import (
+    ALTERED,
+    DEFAULT_STATUS,
+    ORDER_COLUMNS,
+    STATUSES,
+    JudgedLine,
+    OrderFile,
+    PlainLines,
+)
 from loaders.warehouse import lock, row, transaction, tried_again
 
-ORDER_COLUMNS = (*REQUIRED_COLUMNS, "status")
+# What the lines of one item may total on one day, in the shop's currency: the columns of
+# mart.f_customer_retention are numeric(12, 2), and its longest period has 31 days.
+MAX_ITEM_DAY_AMOUNT = Decimal("322580645.16")
+
+_ORDERS = ", ".join(ORDER_COLUMNS)
+# What an acceptable line of `incoming` holds for each of these columns.
+_VALUES = {name: f"incoming.{name}" for name in ORDER_COLUMNS}
+_VALUES["status"] = f"coalesce(incoming.status, '{DEFAULT_STATUS}')"
+# The first line of every key, of those that are acceptable by themselves. In the order of the index
+# of staging.user_order_log, which is faster to fill that way.
+_FIRSTS = f"""
+    select distinct on (cast(date_time as date), uniq_id)
+        line_number, {", ".join(f"{value} as {name}" for name, value in _VALUES.items())}
+    from incoming
+    where reason is null
+    order by cast(date_time as date), uniq_id, line_number
+"""  # noqa: S608 - the names are this module's own
+# Of a line without text, which only has a number.
+_BLANK = "blank"
 
 
 @dataclass(frozen=True)
@@ -34,16 +63,41 @@ class Counts:
     superseded: int
 
 
+class DayTotal(NamedTuple):
+    """What was loaded for one day and status; `payment_amount` in the shop's currency."""
+
+    date: date
+    status: str
+    rows: int
+    quantity: Decimal
+    payment_amount: Decimal
+
+
 @dataclass(frozen=True)
 class LoadResult:
-    """What became of a delivery. `summary` has a row per day and status of the loaded lines."""
+    """What became of a delivery.
+
+    `days` are those that it holds now, in order: without the days it left to another delivery, and
+    none if it was refused.
+    """
 
     delivery: Delivery
     outcome: str
     counts: Counts
+    days: list[date]
     unknown_columns: list[str]
     reasons: dict[str, int]
-    summary: pd.DataFrame
+    totals: list[DayTotal]
+
+    @property
+    def first_day(self) -> date:
+        """The first day to build the marts for; where no day was replaced, that of the delivery."""
+        return self.days[0] if self.days else self.delivery.first_day
+
+    @property
+    def last_day(self) -> date:
+        """The last day to build the marts for, as `first_day`."""
+        return self.days[-1] if self.days else self.delivery.last_day
 
     def describe(self) -> str:
         """Return the lines an operator reads."""
@@ -56,13 +110,24 @@ class LoadResult:
         if counts.superseded:
             text.append(f"left alone {counts.superseded} lines of days that another delivery holds")
         if self.reasons:
-            grouped = ", ".join(f"{reason} {number}" for reason, number in self.reasons.items())
-            text.append(f"rejected by reason: {grouped} (staging.quarantine)")
+            text.append(f"rejected by reason: {described(self.reasons)} (staging.quarantine)")
         if self.unknown_columns:
             text.append(f"columns not known, ignored: {', '.join(map(repr, self.unknown_columns))}")
-        if not self.summary.empty:
-            text += ["", self.summary.to_string(index=False)]
+        if self.totals:
+            table = [DayTotal._fields, *([str(value) for value in total] for total in self.totals)]
+            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+            text.append("")
+            text += [
+                "  ".join(value.rjust(width) for value, width in zip(line, widths, strict=True))
+                for line in table
+            ]
         return "\n".join(text)
+
+
+def described(reasons: dict[str, int]) -> str:
+    """Return reasons and how many lines each has, most frequent first."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {number}" for reason, number in ordered)
 
 
 def land(
@@ -92,25 +157,41 @@ def land(
 
     def attempt() -> tuple[LoadResult, str | None]:
         with orders() as file, transaction(commit=not dry_run) as cursor:
-            _copy(cursor, file)
+            _copy_file(cursor, file)
             lock(cursor, "staging.user_order_log")
-            days = _covered_days(cursor, delivery, started_at)
-            _judge_repetitions(cursor, days)
-            counts = _counts(cursor)
-            refusal = file.refusal or _refusal(
-                cursor, delivery, counts, days, max_rejected_share, allow_empty=allow_empty
+            # A file that could not be read says nothing about any day.
+            days = [] if file.refusal else _covered_days(cursor, delivery, started_at)
+            accepted, superseded, reasons = _judge_alone(cursor, days)
+            held = _days_with_lines(cursor, days)
+            cursor.execute("savepoint untouched")
+            loaded = _replace(cursor, days)
+            if loaded < accepted:
+                reasons |= _judge_beside(cursor, "staging.user_order_log", days)
+            counts = _counts(accepted, loaded, superseded, reasons)
+            totals, excess = _totals(cursor, days)
+            emptied = [] if allow_empty else sorted(held - {total.date for total in totals})
+            refusal = (
+                file.refusal
+                or _too_many_rejected(cursor, file, counts, max_rejected_share)
+                or _would_empty(emptied)
+                or excess
             )
-            if refusal is None:
-                _replace(cursor, days)
+            if refusal is not None:
+                cursor.execute("rollback to savepoint untouched")
+                if loaded < accepted:
+                    _judge_beside(cursor, f"({_FIRSTS})", days)
             result = LoadResult(
                 delivery,
                 "refused" if refusal else "would be loaded" if dry_run else "loaded",
                 counts,
-                file.unknown_columns,
-                _reasons(cursor),
-                _summary(cursor),
+                [] if refusal else days,
+                file.rules.unknown_columns if file.rules else [],
+                reasons,
+                totals,
             )
-            _record(cursor, result, refusal, file.header, source_file, sha256, started_at, days)
+            delivery_id = _record(cursor, result, refusal, file, source_file, sha256, started_at)
+            if counts.rejected:
+                _quarantine(cursor, delivery_id, file)
             return result, refusal
 
     result, refusal = tried_again(attempt)
@@ -138,12 +219,13 @@ def replay(delivery_id: int, lines: Callable[[], Iterable[JudgedLine]]) -> Repla
         lines: gives the lines, judged; called again if the transaction has to be tried again.
 
     Raises:
+        DeliveryRefused: if the marts could not hold the sum; nothing was changed.
         TransientError: as `land`.
     """
 
     def attempt() -> ReplayResult:
         with transaction() as cursor:
-            _copy(cursor, lines())
+            _copy_lines(cursor, lines())
             lock(cursor, "staging.user_order_log")
             _keep_rejected(cursor, delivery_id)
             cursor.execute(
@@ -151,64 +233,123 @@ def replay(delivery_id: int, lines: Callable[[], Iterable[JudgedLine]]) -> Repla
                 (delivery_id,),
             )
             days = [day for (day,) in cursor.fetchall()]
-            _judge_beside_staging(cursor, days)
-            counts = _counts(cursor)
-            _insert(cursor)
+            accepted, superseded, reasons = _judge_alone(cursor, days)
+            loaded = _add(cursor, days)
+            if loaded < accepted:
+                reasons |= _judge_beside(cursor, "staging.user_order_log", days)
+            _, excess = _totals(cursor, days)
+            if loaded and excess:
+                raise DeliveryRefused(excess)
+            counts = _counts(accepted, loaded, superseded, reasons)
             _record_replay(cursor, delivery_id, counts)
-            return ReplayResult(counts, _reasons(cursor), days)
+            return ReplayResult(counts, reasons, days)
 
     return tried_again(attempt)
 
 
-def _copy(cursor: Cursor, file: Iterable[JudgedLine]) -> None:
-    """Bring every line into a temporary table; the order columns of rejected ones are null."""
+def _copy_file(cursor: Cursor, file: OrderFile) -> None:
+    """Bring every line of a file into a temporary table; its columns are those of the file."""
+    if file.rules is None:
+        _create_incoming(cursor, ())
+        return
+    columns = [
+        f"ignored_{number}" if name not in ORDER_COLUMNS else name
+        for number, name in enumerate(file.rules.columns)
+    ]
+    _create_incoming(cursor, [name for name in columns if name not in ORDER_COLUMNS])
+    columns += ["reason", "raw_line", "day"]
+    _copy(cursor, columns, _file_as_csv(file, columns))
+
+
+def _copy_lines(cursor: Cursor, lines: Iterable[JudgedLine]) -> None:
+    """Bring judged lines into a temporary table, under their own numbers."""
+    _create_incoming(cursor, ())
+    columns = [*ORDER_COLUMNS, "reason", "raw_line", "day", "line_number"]
+    _copy(cursor, columns, map(_csv_writer(columns), lines))
+
+
+def _create_incoming(cursor: Cursor, ignored: Iterable[str]) -> None:
+    """Make the table of lines as they come.
+
+    `reason`, `raw_line` and `day` are those of rejected lines, whose order columns are null. The
+    columns `ignored` are text that nobody reads.
+    """
+    # For one sort and one join; compiling their expressions costs more than it saves.
+    cursor.execute("select set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
     cursor.execute(
-        """
+        f"""
         create temporary table incoming on commit drop as
-        select 0::bigint as line_number, ''::text as raw_line, ''::text as reason,
-            null::date as day, orders.*
-        from staging.user_order_log as orders
+        select {_ORDERS}, ''::text as reason, ''::text as raw_line, null::date as day
+        from staging.user_order_log
         with no data
-        """
+        """  # noqa: S608
     )
-    columns = ", ".join(("line_number", "raw_line", "reason", "day", *ORDER_COLUMNS))
-    cursor.copy_expert(
-        f"copy incoming ({columns}) from stdin with (format csv)",
-        io.BufferedReader(_CsvStream(file)),
-    )
+    # PostgreSQL numbers the lines as they come. The header is line 1.
+    added = ["line_number bigint generated by default as identity (start 2 cache 1000)"]
+    added += [f"{name} text" for name in ignored]
+    cursor.execute(f"alter table incoming add {', add '.join(added)}")
 
 
-class _CsvStream(io.RawIOBase):
-    """Judged lines as the CSV that COPY reads, made as it is read, so that memory stays flat."""
+def _copy(cursor: Cursor, columns: Iterable[str], chunks: Iterator[bytes]) -> None:
+    stream = _Stream(chunks)
+    statement = f"copy incoming ({', '.join(columns)}) from stdin with (format csv)"
+    try:
+        cursor.copy_expert(statement, stream)
+    except psycopg2.errors.QueryCanceled:
+        # An interruption, or a file that cannot be read, would be told as PostgreSQL's own.
+        if stream.error is not None:
+            raise stream.error from None
+        raise
 
-    _NO_ORDER = (None,) * len(ORDER_COLUMNS)
 
-    def __init__(self, lines: Iterable[JudgedLine]) -> None:
-        self._blocks = self._encoded(iter(lines))
-        self._rest = b""
+class _Stream(io.BufferedIOBase):
+    """What COPY reads from: one chunk at a time, of any size, made when it is asked for."""
 
-    @classmethod
-    def _encoded(cls, lines: Iterator[JudgedLine]) -> Iterator[bytes]:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        for line in lines:
-            order = astuple(line.order) if line.order else cls._NO_ORDER
-            writer.writerow((line.line_number, line.raw_line, line.reason, line.day, *order))
-            if buffer.tell() > io.DEFAULT_BUFFER_SIZE:
-                yield buffer.getvalue().encode()
-                buffer.seek(0)
-                buffer.truncate()
-        yield buffer.getvalue().encode()
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.error: BaseException | None = None
 
-    def readable(self) -> bool:
-        return True
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return next(self._chunks, b"")
+        except BaseException as error:
+            self.error = error
+            raise
 
-    def readinto(self, target: Any, /) -> int:
-        if not self._rest:
-            self._rest = next(self._blocks, b"")
-        size = min(len(target), len(self._rest))
-        target[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
+
+def _file_as_csv(file: OrderFile, columns: Sequence[str]) -> Iterator[bytes]:
+    as_csv = _csv_writer(columns)
+    blank = as_csv(JudgedLine(0, "", None, _BLANK, None))
+    next_number = 2
+    for lines in file:
+        yield from repeat(blank, lines.line_number - next_number)
+        if isinstance(lines, PlainLines):
+            # Without reason, raw line and day.
+            text = lines.text.replace(b"\n", b",,,\n")
+            next_number = lines.line_number + lines.line_count
+        else:
+            text = as_csv(lines)
+            next_number = lines.line_number + 1
+        yield text
+
+
+def _csv_writer(columns: Sequence[str]) -> Callable[[JudgedLine], bytes]:
+    """Return what makes a line of CSV with these columns; those that are ignored stay empty."""
+    writer = csv.writer(_Echo(), lineterminator="\n")
+
+    def as_csv(line: JudgedLine) -> bytes:
+        values = {**(line.order._asdict() if line.order else {}), **line._asdict()}
+        text: str = writer.writerow([values.get(name) for name in columns])
+        return text.encode()
+
+    return as_csv
+
+
+class _Echo:
+    """A file for csv.writer, which returns what the file's `write` returns."""
+
+    def write(self, text: str) -> str:
+        return text
 
 
 def _covered_days(cursor: Cursor, delivery: Delivery, started_at: datetime) -> list[date]:
@@ -242,238 +383,297 @@ def _covered_days(cursor: Cursor, delivery: Delivery, started_at: datetime) -> l
     return [day for (day,) in cursor.fetchall()]
 
 
-def _judge_repetitions(cursor: Cursor, days: list[date]) -> None:
-    """Tell what only shows beside other lines: repeated, in conflict, or of a superseded day."""
-    columns = ", ".join(ORDER_COLUMNS)
+def _judge_alone(cursor: Cursor, days: list[date]) -> tuple[int, int, dict[str, int]]:
+    """Count the lines that are acceptable by themselves, those of other days, and, by reason, the
+    rejected ones; leave in `incoming` what counts for these days.
+    """
+    # Not true of a day that is not known, as the list is never empty.
+    of_another_day = """
+        coalesce(day, cast(date_time as date)) != all(date 'infinity' || %(days)s::date[])
+    """
     cursor.execute(
         f"""
-        create temporary table judged on commit drop as
-        select
-            line_number, raw_line, {columns},
-            case
-                when day is not null and day != all(%(days)s::date[]) then 'superseded'
-                when reason is not null then reason
-                when line_number = first_line then 'loaded'
-                when content = first_content then 'repeated'
-                else 'conflict'
-            end as verdict
-        from (
-            select *,
-                first_value(line_number) over same_key as first_line,
-                first_value(content) over same_key as first_content
-            from (
-                select *, cast(row({columns}) as text) as content
-                from incoming
-            ) as contents
-            window same_key as (partition by reason is null, day, uniq_id order by line_number)
-        ) as firsts
-        """,  # noqa: S608 - the names are this module's own
+        select case when {of_another_day} then 'superseded' else reason end, count(*)
+        from incoming group by 1
+        """,  # noqa: S608
         {"days": days},
     )
-
-
-def _counts(cursor: Cursor) -> Counts:
-    cursor.execute("select verdict, count(*) from judged group by verdict")
-    numbers = dict(cursor.fetchall())
-    loaded, repeated, superseded = (
-        numbers.pop(verdict, 0) for verdict in ("loaded", "repeated", "superseded")
+    numbers: dict[Any, int] = dict(cursor.fetchall())
+    accepted, superseded, blank = (
+        numbers.pop(verdict, 0) for verdict in (None, "superseded", _BLANK)
     )
-    rejected = sum(numbers.values())
-    return Counts(loaded + repeated + rejected, loaded, repeated, rejected, superseded)
+    if superseded or blank:
+        cursor.execute(
+            f"delete from incoming where reason = %(blank)s or {of_another_day}",  # noqa: S608
+            {"days": days, "blank": _BLANK},
+        )
+    return accepted, superseded, numbers
 
 
-def _reasons(cursor: Cursor) -> dict[str, int]:
+def _days_with_lines(cursor: Cursor, days: list[date]) -> set[date]:
     cursor.execute(
         """
-        select verdict, count(*) from judged
-        where verdict not in ('loaded', 'repeated', 'superseded')
-        group by verdict order by count(*) desc, verdict
-        """
+        select day from unnest(%s::date[]) as covered (day)
+        where exists (select from staging.user_order_log where cast(date_time as date) = day)
+        """,
+        (days,),
     )
-    return dict(cursor.fetchall())
+    return {day for (day,) in cursor.fetchall()}
 
 
-def _refusal(
-    cursor: Cursor,
-    delivery: Delivery,
-    counts: Counts,
-    days: list[date],
-    max_rejected_share: float,
-    *,
-    allow_empty: bool,
-) -> str | None:
-    if counts.rejected > max_rejected_share * counts.received:
-        cursor.execute(
-            """
-            select line_number, verdict from judged
-            where verdict not in ('loaded', 'repeated', 'superseded') order by 1 limit 1
-            """
-        )
-        line_number, reason = row(cursor)
-        return (
-            f"{counts.rejected} of {counts.received} lines rejected, more than"
-            f" {100 * max_rejected_share:g}% (MAX_REJECTED_SHARE); the first is line {line_number}"
-            f" ({reason})"
-        )
-    if not allow_empty:
-        cursor.execute(
-            """
-            select cast(date_time as date) from staging.user_order_log
-            where cast(date_time as date) = any(%(days)s::date[])
-            except
-            select cast(date_time as date) from judged where verdict = 'loaded'
-            order by 1
-            """,
-            {"days": days},
-        )
-        if emptied := [f"{day}" for (day,) in cursor.fetchall()]:
-            return (
-                f"it would empty {', '.join(emptied)}, which has order lines now;"
-                " if that is meant, say --allow-empty (DAG parameter allow_empty)"
-            )
-    return None
-
-
-def _replace(cursor: Cursor, days: list[date]) -> None:
+def _replace(cursor: Cursor, days: list[date]) -> int:
+    """Put the first line of every key in place of what these days held; return how many."""
     cursor.execute(
         "delete from staging.user_order_log where cast(date_time as date) = any(%s::date[])",
         (days,),
     )
-    _insert(cursor)
+    return _insert(cursor, f"({_FIRSTS})")
 
 
-def _insert(cursor: Cursor) -> None:
-    columns = ", ".join(ORDER_COLUMNS)
+def _add(cursor: Cursor, days: list[date]) -> int:
+    """Put the first line of every key that these days do not hold yet beside what they hold, and
+    into the table `added`; return how many."""
     cursor.execute(
-        f"insert into staging.user_order_log ({columns})"  # noqa: S608
-        f" select {columns} from judged where verdict = 'loaded'"
+        f"""
+        create temporary table added on commit drop as
+        select * from ({_FIRSTS}) as firsts
+        where not exists (
+            select from staging.user_order_log as standing
+            where cast(standing.date_time as date) = any(%(days)s::date[])
+                and cast(standing.date_time as date) = cast(firsts.date_time as date)
+                and standing.uniq_id = firsts.uniq_id
+        )
+        """,  # noqa: S608
+        {"days": days},
+    )
+    return _insert(cursor, "added")
+
+
+def _insert(cursor: Cursor, firsts: str) -> int:
+    cursor.execute(
+        f"insert into staging.user_order_log ({_ORDERS})"  # noqa: S608
+        f" select {_ORDERS} from {firsts} as firsts"
+    )
+    return cursor.rowcount
+
+
+def _judge_beside(cursor: Cursor, firsts: str, days: list[date]) -> dict[str, int]:
+    """Reject the lines that contradict the first one of their key, which stands in `firsts`."""
+    conflicts = _without_nested_loops(
+        cursor,
+        f"""
+        update incoming set reason = 'conflict'
+        from {firsts} as firsts
+        where incoming.reason is null
+            and cast(firsts.date_time as date) = any(%(days)s::date[])
+            and cast(firsts.date_time as date) = cast(incoming.date_time as date)
+            and firsts.uniq_id = incoming.uniq_id
+            and ({", ".join(f"firsts.{name}" for name in _VALUES)})
+            is distinct from ({", ".join(_VALUES.values())})
+        """,  # noqa: S608
+        {"days": days},
+    )
+    return {"conflict": conflicts} if conflicts else {}
+
+
+def _without_nested_loops(cursor: Cursor, statement: str, parameters: dict[str, Any]) -> int:
+    """Change rows by joining tables of which there are no statistics yet; return how many.
+
+    The planner takes such tables for small, and would compare every row with every other.
+    """
+    cursor.execute("set local enable_nestloop = off")
+    cursor.execute(statement, parameters)
+    changed = cursor.rowcount
+    cursor.execute("set local enable_nestloop to default")
+    return changed
+
+
+def _counts(accepted: int, loaded: int, superseded: int, reasons: dict[str, int]) -> Counts:
+    rejected = sum(reasons.values())
+    received = accepted + rejected - reasons.get("conflict", 0)
+    return Counts(received, loaded, received - loaded - rejected, rejected, superseded)
+
+
+def _totals(cursor: Cursor, days: list[date]) -> tuple[list[DayTotal], str | None]:
+    """Return what stands in staging for these days, and why it must not, if the marts cannot hold
+    it."""
+    cursor.execute(
+        """
+        select day, status, row_count, quantity, payment_amount, item_id
+        from (
+            select day, status, item_id, count(*) as row_count, sum(quantity) as quantity,
+                sum(payment_amount) as payment_amount
+            from (
+                select cast(date_time as date) as day, user_order_log.*
+                from staging.user_order_log
+                where cast(date_time as date) = any(%(days)s::date[])
+            ) as landed
+            group by grouping sets ((day, status), (day, item_id))
+        ) as totals
+        where item_id is null or payment_amount > %(most)s
+        order by item_id is not null, day, status, item_id
+        -- One item is enough to refuse a delivery.
+        limit %(limit)s
+        """,
+        {"days": days, "most": MAX_ITEM_DAY_AMOUNT, "limit": len(STATUSES) * len(days) + 1},
+    )
+    totals, excess = [], None
+    for *total, item_id in cursor.fetchall():
+        if item_id is None:
+            totals.append(DayTotal(*total))
+        elif excess is None:
+            day, *_, amount = total
+            excess = (
+                f"the lines of item {item_id} on {day} total {amount:,}, more than the"
+                f" {MAX_ITEM_DAY_AMOUNT:,} that the marts can hold of one item and day"
+            )
+    return totals, excess
+
+
+def _too_many_rejected(
+    cursor: Cursor, file: OrderFile, counts: Counts, max_rejected_share: float
+) -> str | None:
+    if counts.rejected <= max_rejected_share * counts.received:
+        return None
+    cursor.execute(
+        """
+        select line_number, reason, raw_line from incoming
+        where reason is not null order by line_number limit 1
+        """
+    )
+    line_number, reason, raw_line = row(cursor)
+    hint = file.rules.judge(line_number, raw_line).hint if file.rules and raw_line else ""
+    return (
+        f"{counts.rejected} of {counts.received} lines rejected, more than"
+        f" {100 * max_rejected_share:g}% (MAX_REJECTED_SHARE); the first is line {line_number}"
+        f" ({reason}){hint and ': '}{hint}"
     )
 
 
-def _summary(cursor: Cursor) -> pd.DataFrame:
-    cursor.execute(
-        """
-        select cast(date_time as date), status, count(*), sum(quantity), sum(payment_amount)
-        from judged where verdict = 'loaded' group by 1, 2 order by 1, 2
-        """
+def _would_empty(days: Iterable[date]) -> str | None:
+    if not days:
+        return None
+    return (
+        f"it would empty {', '.join(map(str, days))}, which has order lines now;"
+        " if that is meant, say --allow-empty (DAG parameter allow_empty)"
     )
-    columns = ["date", "status", "rows", "quantity", "payment_amount"]
-    return pd.DataFrame(cursor.fetchall(), columns=columns)
 
 
 def _record(
     cursor: Cursor,
     result: LoadResult,
     refusal: str | None,
-    header: str,
+    file: OrderFile,
     source_file: str,
     sha256: str,
     started_at: datetime,
-    days: list[date],
-) -> None:
-    """Write the ledger row, the rejected lines, and which delivery the days now come from."""
-    delivery = result.delivery
+) -> int:
+    """Write the ledger row, and which delivery the days now come from; return its number."""
     cursor.execute(
         """
         insert into staging.delivery (
             kind, outcome, refusal, report_id, increment_id, source_file, sha256, header,
             first_day, last_day, received, loaded, repeated, rejected, superseded,
-            quantity, payment_amount, unknown_columns, started_at
+            quantity, payment_amount, unknown_columns, refunds_known, started_at
         )
-        select
+        values (
             %(kind)s, %(outcome)s, %(refusal)s, %(report_id)s, %(increment_id)s, %(source_file)s,
             %(sha256)s, %(header)s, %(first_day)s, %(last_day)s, %(received)s, %(loaded)s,
-            %(repeated)s, %(rejected)s, %(superseded)s, coalesce(sum(quantity), 0),
-            coalesce(sum(payment_amount), 0), %(unknown_columns)s::text[], %(started_at)s
-        from judged where verdict = 'loaded'
+            %(repeated)s, %(rejected)s, %(superseded)s, %(quantity)s, %(payment_amount)s,
+            %(unknown_columns)s::text[], %(refunds_known)s, %(started_at)s
+        )
         returning delivery_id
         """,
         {
-            **asdict(delivery),
+            **asdict(result.delivery),
             **asdict(result.counts),
             "outcome": "refused" if refusal else "accepted",
             "refusal": refusal,
             "source_file": source_file,
             "sha256": sha256,
-            "header": header,
+            "header": file.header,
+            "quantity": sum(total.quantity for total in result.totals),
+            "payment_amount": sum(total.payment_amount for total in result.totals),
             "unknown_columns": result.unknown_columns,
+            "refunds_known": file.rules is not None and file.rules.refunds_known,
             "started_at": started_at,
         },
     )
     (delivery_id,) = row(cursor)
     cursor.execute(
         """
-        insert into staging.quarantine (delivery_id, line_number, reason, raw_line)
-        select %s, line_number, verdict, raw_line from judged
-        where verdict not in ('loaded', 'repeated', 'superseded')
+        insert into staging.delivery_day (day, delivery_id)
+        select unnest(%s::date[]), %s
+        on conflict (day) do update set delivery_id = excluded.delivery_id
         """,
+        (result.days, delivery_id),
+    )
+    return delivery_id  # type: ignore[no-any-return]
+
+
+def _quarantine(cursor: Cursor, delivery_id: int, file: OrderFile) -> None:
+    """Keep the rejected lines. Those in conflict came with their values only: the file has their
+    text."""
+    columns = "delivery_id, line_number, reason, raw_line"
+    cursor.execute(
+        f"""
+        insert into staging.quarantine ({columns})
+        select %s, line_number, reason, raw_line from incoming where reason != 'conflict'
+        """,  # noqa: S608
         (delivery_id,),
     )
-    if refusal is None:
-        cursor.execute(
-            """
-            insert into staging.delivery_day (day, delivery_id)
-            select unnest(%s::date[]), %s
-            on conflict (day) do update set delivery_id = excluded.delivery_id
-            """,
-            (days, delivery_id),
+    with cursor.connection.cursor("conflicts") as conflicts:
+        conflicts.execute(
+            "select line_number from incoming where reason = 'conflict' order by line_number"
+        )
+        lines = file.raw_lines(line_number for (line_number,) in conflicts)
+        execute_values(
+            cursor,
+            f"insert into staging.quarantine ({columns}) values %s",  # noqa: S608
+            ((delivery_id, line_number, "conflict", text) for line_number, text in lines),
+            page_size=1000,
         )
 
 
 def _keep_rejected(cursor: Cursor, delivery_id: int) -> None:
     """Keep of `incoming` what is in quarantine still, and may be judged again."""
-    # Joined with a table that may have no statistics yet: without it every line looks at every one.
-    cursor.execute("create index on incoming (line_number)")
-    cursor.execute(
+    _without_nested_loops(
+        cursor,
         """
         delete from incoming where not exists (
             select from staging.quarantine
-            where delivery_id = %s and quarantine.line_number = incoming.line_number
+            where delivery_id = %(delivery_id)s and quarantine.line_number = incoming.line_number
                 and replayed_at is null
         )
         """,
-        (delivery_id,),
+        {"delivery_id": delivery_id},
     )
     # As kept they may look acceptable, but that is not what was delivered: only a correction helps.
-    cursor.execute(
+    _without_nested_loops(
+        cursor,
         """
         update incoming set reason = quarantine.reason from staging.quarantine
-        where delivery_id = %s and quarantine.line_number = incoming.line_number
-            and quarantine.raw_line = incoming.raw_line and quarantine.reason = any(%s)
+        where delivery_id = %(delivery_id)s and quarantine.line_number = incoming.line_number
+            and quarantine.raw_line = incoming.raw_line and quarantine.reason = any(%(altered)s)
         """,
-        (delivery_id, list(ALTERED)),
+        {"delivery_id": delivery_id, "altered": list(ALTERED)},
     )
-
-
-def _judge_beside_staging(cursor: Cursor, days: list[date]) -> None:
-    """Judge repetitions and conflicts as if what stands in staging came first, as line 0."""
-    columns = ", ".join(ORDER_COLUMNS)
-    cursor.execute(
-        f"""
-        insert into incoming (line_number, raw_line, day, {columns})
-        select 0, '', cast(date_time as date), {columns} from staging.user_order_log
-        where cast(date_time as date) = any(%s::date[])
-        """,  # noqa: S608
-        (days,),
-    )
-    _judge_repetitions(cursor, days)
-    cursor.execute("delete from judged where line_number = 0")
-    cursor.execute("create index on judged (line_number)")  # as that on incoming
 
 
 def _record_replay(cursor: Cursor, delivery_id: int, counts: Counts) -> None:
     """Mark the lines that left quarantine, and move them in the ledger row."""
-    cursor.execute(
+    _without_nested_loops(
+        cursor,
         """
         update staging.quarantine set
             replayed_at = clock_timestamp(),
-            replayed_as = verdict,
-            corrected_line = nullif(judged.raw_line, quarantine.raw_line)
-        from judged
-        where delivery_id = %s and quarantine.line_number = judged.line_number
-            and verdict in ('loaded', 'repeated')
+            replayed_as = case when added.line_number is null then 'repeated' else 'loaded' end,
+            corrected_line = nullif(incoming.raw_line, quarantine.raw_line)
+        from incoming left join added using (line_number)
+        where delivery_id = %(delivery_id)s and quarantine.line_number = incoming.line_number
+            and incoming.reason is null
         """,
-        (delivery_id,),
+        {"delivery_id": delivery_id},
     )
     cursor.execute(
         """
@@ -486,7 +686,7 @@ def _record_replay(cursor: Cursor, delivery_id: int, counts: Counts) -> None:
         from (
             select coalesce(sum(quantity), 0) as quantity,
                 coalesce(sum(payment_amount), 0) as payment_amount
-            from judged where verdict = 'loaded'
+            from added
         ) as replayed
         where delivery_id = %(delivery_id)s
         """,

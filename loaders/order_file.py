@@ -3,60 +3,172 @@
 One physical line is one order line: no field of the service holds a line break, and taking lines
 one by one keeps an unclosed quote from swallowing the rest of the file. What the rules mean stands
 in docs/data_model.md.
+
+Nearly every line is plain: acceptable as it stands. Each column's rule says which of its values
+are; put together, the rules find in one step how far a piece of the file is plain, and PostgreSQL
+reads that piece as it is. Only the other lines are taken apart here
+(docs/decisions/0006-landing.md).
 """
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from loaders.errors import DeliveryRefused
 
-REQUIRED_COLUMNS = (
-    "uniq_id",
-    "date_time",
-    "city_id",
-    "city_name",
-    "customer_id",
-    "first_name",
-    "last_name",
-    "item_id",
-    "item_name",
-    "quantity",
-    "payment_amount",
-)
-# id numbers the lines of one file and is no key; files from before refunds have no status.
-KNOWN_COLUMNS = (*REQUIRED_COLUMNS, "id", "status")
 STATUSES = ("shipped", "refunded")
+# Of a line without a status, and of every line of a file without that column.
+DEFAULT_STATUS = "shipped"
 # The span of mart.d_calendar.
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2049, 12, 31)
 # Of staging.user_order_log.
 UNIQ_ID_LENGTH, NAME_LENGTH = 32, 100
 MAX_INTEGER, MAX_BIGINT = 2**31 - 1, 2**63 - 1
-# A real line has about 150 characters. Longer ones are read in pieces, so that memory stays flat.
+# In characters; a real line has about 150. Longer ones are read in pieces, so that memory stays
+# flat.
 MAX_LINE_LENGTH = 64 * 1024
+# A plain line of so many columns is not longer than that.
+MAX_COLUMNS = 500
 
 # Reasons whose raw line is not what was delivered: bytes as escapes, or the start of the line only.
 ALTERED = ("not_utf8", "nul_byte", "line_too_long")
 
+_TIME = r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6}+)?)?"
+_MOMENT = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{_TIME}")
 _INTEGER = re.compile(r"[0-9]{1,19}")
 _AMOUNT = re.compile(r"0*[0-9]{1,8}(\.[0-9]{1,2})?")
-_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?)?"
-)
+
+_BYTE_ORDER_MARK = "\ufeff"
+# Characters are bytes while the file is read. A character has four at most.
+_BLOCK = 64 * 1024
+_LONGEST_LINE = 4 * MAX_LINE_LENGTH
 
 
 class _Rejected(Exception):
-    """The line cannot be accepted; the one argument is the reason as quarantine shows it."""
+    """The line cannot be accepted.
+
+    `reason` is what quarantine shows, if not the name of the column; `hint` what to do about it.
+    """
+
+    def __init__(self, reason: str = "", hint: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.hint = reason, hint
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLine:
-    """The values of one order line, in the order of REQUIRED_COLUMNS, then the status."""
+class Rule(Protocol):
+    """What is acceptable in a column.
+
+    `plain` is a regular expression of values that are acceptable as they stand: PostgreSQL's COPY
+    reads each to what `judge` returns. It is matched over bytes.
+    """
+
+    @property
+    def plain(self) -> str: ...
+
+    def judge(self, text: str) -> Any:
+        """Return the value of a field, or raise `_Rejected`."""
+
+
+class UniqId:
+    # Printable ASCII without blank, quote and comma.
+    plain = rf"[!#-+\--~]{{1,{UNIQ_ID_LENGTH}}}+"
+
+    def judge(self, text: str) -> str:
+        text = text.strip()
+        if not 1 <= len(text) <= UNIQ_ID_LENGTH:
+            raise _Rejected
+        return text
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Of the days from the first to the last that the delivery covers, both included."""
+
+    first_day: date
+    last_day: date
+
+    @property
+    def plain(self) -> str:
+        first, last = max(self.first_day, FIRST_DAY), min(self.last_day, LAST_DAY)
+        count = max((last - first).days + 1, 0)
+        return _one_of({f"{first + timedelta(days=number)}" for number in range(count)}) + _TIME
+
+    def judge(self, text: str) -> datetime:
+        text = text.strip()
+        if not _MOMENT.fullmatch(text):
+            raise _Rejected
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise _Rejected from None
+        if not FIRST_DAY <= moment.date() <= LAST_DAY:
+            raise _Rejected("outside_calendar")
+        if not self.first_day <= moment.date() <= self.last_day:
+            raise _Rejected("outside_delivery")
+        return moment
+
+
+@dataclass(frozen=True)
+class Integer:
+    smallest: int = 0  # or 1
+    largest: int = MAX_INTEGER
+
+    @property
+    def plain(self) -> str:
+        # With a digit less than the largest none is larger.
+        return rf"[{self.smallest}-9][0-9]{{0,{len(str(self.largest)) - 2}}}+"
+
+    def judge(self, text: str) -> int:
+        text = text.strip()
+        if not _INTEGER.fullmatch(text):
+            if re.fullmatch(r"[0-9]+\.0+", text):
+                raise _Rejected(
+                    hint="whole numbers have no decimals: a spreadsheet may have added the .0,"
+                    " and saves the column without if its format is a number of 0 decimals"
+                )
+            raise _Rejected
+        if not self.smallest <= int(text) <= self.largest:
+            raise _Rejected
+        return int(text)
+
+
+class Amount:
+    plain = r"[0-9]{1,8}+(?:\.[0-9]{1,2}+)?"
+
+    def judge(self, text: str) -> Decimal:
+        text = text.strip()
+        if not _AMOUNT.fullmatch(text):
+            raise _Rejected
+        return Decimal(text)
+
+
+class Name:
+    # So many bytes are no more characters.
+    plain = rf'[^,"\n\0]{{0,{NAME_LENGTH}}}+'
+
+    def judge(self, text: str) -> str:
+        if len(text) > NAME_LENGTH:
+            raise _Rejected
+        return text
+
+
+class Status:
+    plain = f"(?:{'|'.join(STATUSES)})?"
+
+    def judge(self, text: str) -> str:
+        status = text.strip().lower() or DEFAULT_STATUS
+        if status not in STATUSES:
+            raise _Rejected
+        return status
+
+
+class OrderLine(NamedTuple):
+    """The values of one order line, by the names of the columns in the file and in staging."""
 
     uniq_id: str
     date_time: datetime
@@ -69,14 +181,42 @@ class OrderLine:
     item_name: str
     quantity: int
     payment_amount: Decimal
-    status: str
+    # Files from before refunds do not have it.
+    status: str = DEFAULT_STATUS
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedLine:
+ORDER_COLUMNS = OrderLine._fields
+REQUIRED_COLUMNS = tuple(name for name in ORDER_COLUMNS if name != "status")
+# id numbers the lines of one file and is no key.
+KNOWN_COLUMNS = (*ORDER_COLUMNS, "id")
+
+
+def _rules(first_day: date, last_day: date) -> dict[str, Rule]:
+    """Return the rule of each column, for a delivery of these days.
+
+    The order is that in which they are judged: the first to fail is the reason.
+    """
+    return {
+        "date_time": Moment(first_day, last_day),
+        "uniq_id": UniqId(),
+        "city_id": Integer(),
+        "city_name": Name(),
+        "customer_id": Integer(),
+        "first_name": Name(),
+        "last_name": Name(),
+        "item_id": Integer(),
+        "item_name": Name(),
+        "quantity": Integer(smallest=1, largest=MAX_BIGINT),
+        "payment_amount": Amount(),
+        "status": Status(),
+    }
+
+
+class JudgedLine(NamedTuple):
     """A data line of the file: accepted by the rules of a single line, or the reason why not.
 
-    `day` is that of the line, also of a rejected one if that much could be read.
+    `day` is that of the line, also of a rejected one if that much could be read. `hint` says, for
+    some reasons, what to do about it.
     """
 
     line_number: int
@@ -84,10 +224,14 @@ class JudgedLine:
     order: OrderLine | None
     reason: str | None
     day: date | None
+    hint: str = ""
 
 
 class LineRules:
     """Judges the data lines that stand under one header, each by itself.
+
+    `columns` are the names in the header; `unknown_columns` those of them that are not read. A
+    column without a name is none, as long as it holds no value.
 
     Args:
         header: the first line of the file.
@@ -98,76 +242,64 @@ class LineRules:
     """
 
     def __init__(self, header: str, first_day: date, last_day: date) -> None:
-        self._first_day, self._last_day = first_day, last_day
-        columns = _columns(header)
-        self._column_count = len(columns)
-        self.unknown_columns = [name for name in columns if name not in KNOWN_COLUMNS]
-        self._positions = [columns.index(name) for name in REQUIRED_COLUMNS]
-        self._date_time_position = columns.index("date_time")
-        self._status_position = columns.index("status") if "status" in columns else None
+        self.columns = _columns(header)
+        self.unknown_columns = [name for name in self.columns if name and name not in KNOWN_COLUMNS]
+        self._rules = _rules(first_day, last_day)
+        self._judged = [
+            (name, rule, self.columns.index(name))
+            for name, rule in self._rules.items()
+            if name in self.columns
+        ]
+        self._nameless = [index for index, name in enumerate(self.columns) if not name]
+
+    @property
+    def refunds_known(self) -> bool:
+        """Whether the lines say which of them are refunds."""
+        return "status" in self.columns
+
+    def plain_lines(self) -> re.Pattern[str]:
+        """Return the pattern of plain lines, as many as there are; to be matched over bytes."""
+        columns = [
+            self._rules[name].plain if name in self._rules else Name.plain if name else ""
+            for name in self.columns
+        ]
+        # The repetition is not possessive: Python 3.11.0 to 3.11.4 get that wrong for groups.
+        return re.compile(f"(?:{','.join(columns)}\n)*")
 
     def judge(self, line_number: int, text: str) -> JudgedLine:
         """Return the order line that `text` holds, or the reason why it cannot be accepted."""
-        order = reason = day = None
+        values: dict[str, Any] = {}
+        name, order, reason, hint = "", None, None, ""
         try:
             fields = _fields(text)
-            if len(fields) != self._column_count:
+            if len(fields) != len(self.columns):
                 raise _Rejected("column_count")
-            moment = self._moment(fields[self._date_time_position])
-            day = moment.date()
-            order = self._order(fields, moment)
+            if any(fields[index].strip() for index in self._nameless):
+                raise _Rejected("column_count")
+            for name, rule, index in self._judged:
+                values[name] = rule.judge(fields[index])
+            order = OrderLine(**values)
         except _Rejected as rejected:
-            reason = str(rejected)
-        return JudgedLine(line_number, _printable(text), order, reason, day)
+            reason, hint = rejected.reason or name, rejected.hint
+        moment = values.get("date_time")
+        day = moment.date() if moment else None
+        return JudgedLine(line_number, _printable(text), order, reason, day, hint)
 
-    def _order(self, fields: Sequence[str], moment: datetime) -> OrderLine:
-        (
-            uniq_id,
-            _,
-            city_id,
-            city_name,
-            customer_id,
-            first_name,
-            last_name,
-            item_id,
-            item_name,
-            quantity,
-            payment_amount,
-        ) = (fields[position] for position in self._positions)
-        status = "" if self._status_position is None else fields[self._status_position]
-        return OrderLine(
-            _uniq_id(uniq_id),
-            moment,
-            _integer(city_id, "city_id"),
-            _name(city_name, "city_name"),
-            _integer(customer_id, "customer_id"),
-            _name(first_name, "first_name"),
-            _name(last_name, "last_name"),
-            _integer(item_id, "item_id"),
-            _name(item_name, "item_name"),
-            _integer(quantity, "quantity", smallest=1, largest=MAX_BIGINT),
-            _amount(payment_amount),
-            _status(status),
-        )
 
-    def _moment(self, text: str) -> datetime:
-        if not _MOMENT.fullmatch(text.strip()):
-            raise _Rejected("date_time")
-        try:
-            moment = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise _Rejected("date_time") from None
-        if not FIRST_DAY <= moment.date() <= LAST_DAY:
-            raise _Rejected("outside_calendar")
-        if not self._first_day <= moment.date() <= self._last_day:
-            raise _Rejected("outside_delivery")
-        return moment
+class PlainLines(NamedTuple):
+    """Whole lines in UTF-8, each ended by LF; `line_number` is that of the first."""
+
+    line_number: int
+    line_count: int
+    text: bytes
 
 
 class OrderFile:
-    """One open file of order lines. Iterating gives a `JudgedLine` for every line that has text.
+    """One open file of order lines.
 
-    A file whose header breaks the contract gives no lines; `refusal` says why.
+    Iterating gives the lines that have text, in the order of the file: stretches of plain ones, and
+    each of the others judged. A file whose header breaks the contract gives none; `refusal` says
+    why, and `rules` is None.
 
     Args:
         path: UTF-8 with or without a byte order mark; LF, CRLF or CR.
@@ -175,15 +307,16 @@ class OrderFile:
     """
 
     def __init__(self, path: Path, first_day: date, last_day: date) -> None:
-        # Bytes that are not UTF-8 cost their line, not the file.
-        self._file: TextIO = path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None)
-        header = self._file.readline(MAX_LINE_LENGTH).rstrip("\n")
-        self.header = _printable(header)
+        # As latin-1 every byte is a character: all kinds of line ends become one, and plain lines
+        # are never decoded.
+        self._file: TextIO = path.open(encoding="latin-1", newline=None)
+        header = _decoded(self._file.readline(_LONGEST_LINE).rstrip("\n"))
+        header = header.removeprefix(_BYTE_ORDER_MARK)
+        self.header = _printable(header[:MAX_LINE_LENGTH])
+        self.rules: LineRules | None = None
         self.refusal: str | None = None
-        self.unknown_columns: list[str] = []
         try:
-            self._rules = LineRules(header, first_day, last_day)
-            self.unknown_columns = self._rules.unknown_columns
+            self.rules = LineRules(header, first_day, last_day)
         except DeliveryRefused as refused:
             self.refusal = f"line 1: {refused}"
 
@@ -193,26 +326,75 @@ class OrderFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def __iter__(self) -> Iterator[JudgedLine]:
-        if self.refusal is None:
-            for line_number, text in self._lines(first_line=2):
-                yield self._rules.judge(line_number, text)
+    def __iter__(self) -> Iterator[PlainLines | JudgedLine]:
+        if self.rules is None:
+            return
+        plain = self.rules.plain_lines()
+        line_number = 2
+        for block in self._blocks():
+            raw = block.encode("latin-1")
+            position = utf8_end = 0
+            while position < len(block):
+                if position >= utf8_end:
+                    utf8_end = _end_of_utf8(raw, position)
+                end = plain.match(block, position, utf8_end).end()  # type: ignore[union-attr]
+                if end > position:
+                    count = block.count("\n", position, end)
+                    yield PlainLines(line_number, count, raw[position:end])
+                    line_number += count
+                else:
+                    end = block.index("\n", position) + 1
+                    text = _decoded(block[position : end - 1])
+                    # Of an over-long line only the beginning is known to be blank.
+                    if text.strip() or len(text) >= MAX_LINE_LENGTH:
+                        yield self.rules.judge(line_number, text)
+                    line_number += 1
+                position = end
 
-    def _lines(self, first_line: int) -> Iterator[tuple[int, str]]:
-        line_number = first_line - 1
-        while piece := self._file.readline(MAX_LINE_LENGTH):
-            line_number += 1
-            text = piece.rstrip("\n")
-            # The rest of an over-long line; what was kept is enough to recognise it by.
-            while not piece.endswith("\n") and (piece := self._file.readline(MAX_LINE_LENGTH)):
-                pass
-            # Of an over-long line only the beginning is known to be blank.
-            if text.strip() or len(text) >= MAX_LINE_LENGTH:
-                yield line_number, text
+    def raw_lines(self, line_numbers: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """Give these lines, named in ascending order, each with its number, as quarantine keeps it.
+
+        Reads the file from its beginning: not to be mixed with iterating.
+        """
+        wanted = iter(line_numbers)
+        line_number = next(wanted, None)
+        first = 2
+        for block in self._blocks():
+            lines: list[str] = []
+            end = first + block.count("\n")
+            while line_number is not None and line_number < end:
+                lines = lines or block.split("\n")
+                yield line_number, _printable(_decoded(lines[line_number - first]))
+                line_number = next(wanted, None)
+            first = end
+
+    def _blocks(self) -> Iterator[str]:
+        """Give what stands below the header: whole lines, a character a byte, each ended by LF."""
+        self._file.seek(0)
+        self._file.readline()
+        while block := self._file.read(_BLOCK):
+            if not block.endswith("\n"):
+                piece = self._file.readline(_LONGEST_LINE)
+                block += piece
+                # The rest of an over-long line; what was kept is enough to recognise it by.
+                while piece and not piece.endswith("\n"):
+                    piece = self._file.readline(_LONGEST_LINE)
+                if not block.endswith("\n"):
+                    block += "\n"
+            yield block
+
+
+def _end_of_utf8(raw: bytes, start: int) -> int:
+    """Return the end of the lines from `start` on that are UTF-8 throughout."""
+    try:
+        raw[start:].decode()
+    except UnicodeDecodeError as error:
+        return raw.rfind(b"\n", start, start + error.start) + 1 or start
+    return len(raw)
 
 
 def _columns(header: str) -> list[str]:
-    """Return the names of the header's columns; refuse those that break the contract."""
+    """Return the names of the header's columns, blank ones too; refuse what breaks the contract."""
     if not header.strip():
         raise DeliveryRefused("there is no header")
     if "\0" in header:
@@ -220,11 +402,11 @@ def _columns(header: str) -> list[str]:
     try:
         columns = [name.strip() for name in _fields(header)]
     except _Rejected as rejected:
-        raise DeliveryRefused(f"the header cannot be read ({rejected})") from None
+        raise DeliveryRefused(f"the header cannot be read ({rejected.reason})") from None
     problems = []
     if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
         problems.append(f"missing {', '.join(missing)}")
-    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+    if repeated := sorted({name for name in columns if name and columns.count(name) > 1}):
         problems.append(f"more than once {_shown(repeated)}")
     if problems:
         if unknown := [name for name in columns if name not in KNOWN_COLUMNS]:
@@ -232,6 +414,9 @@ def _columns(header: str) -> list[str]:
         for delimiter in (";", "\t", "|"):
             if set(REQUIRED_COLUMNS) <= {name.strip('" ') for name in header.split(delimiter)}:
                 problems = [f"separated by {delimiter!r}, not by ','"]
+    elif len(columns) > MAX_COLUMNS:
+        problems.append(f"{len(columns)} of them, more than {MAX_COLUMNS}")
+    if problems:
         raise DeliveryRefused(f"columns of the header: {'; '.join(problems)}")
     return columns
 
@@ -257,41 +442,30 @@ def _fields(text: str) -> Sequence[str]:
         raise _Rejected("quoting") from None
 
 
-def _uniq_id(text: str) -> str:
-    text = text.strip()
-    if not 1 <= len(text) <= UNIQ_ID_LENGTH:
-        raise _Rejected("uniq_id")
-    return text
+def _one_of(words: Set[str]) -> str:
+    """Return a regular expression of these words: letters, digits or hyphens, all of one length."""
+    if not words:
+        return "(?!)"
+    if "" in words:
+        return ""
+    rests: dict[str, set[str]] = {}
+    for word in words:
+        rests.setdefault(word[0], set()).add(word[1:])
+    # Initials that the same rests follow are one alternative: of the days of a month four are left.
+    initials: dict[str, str] = {}
+    for initial, rest in sorted(rests.items()):
+        expression = _one_of(rest)
+        initials[expression] = initials.get(expression, "") + initial
+    alternatives = "|".join(f"[{some}]{rest}" for rest, some in initials.items())
+    return f"(?:{alternatives})" if len(initials) > 1 else alternatives
 
 
-def _integer(text: str, name: str, smallest: int = 0, largest: int = MAX_INTEGER) -> int:
-    text = text.strip()
-    if not _INTEGER.fullmatch(text) or not smallest <= int(text) <= largest:
-        raise _Rejected(name)
-    return int(text)
-
-
-def _amount(text: str) -> Decimal:
-    text = text.strip()
-    if not _AMOUNT.fullmatch(text):
-        raise _Rejected("payment_amount")
-    return Decimal(text)
-
-
-def _name(text: str, name: str) -> str:
-    if len(text) > NAME_LENGTH:
-        raise _Rejected(name)
-    return text
-
-
-def _status(text: str) -> str:
-    status = text.strip().lower() or "shipped"
-    if status not in STATUSES:
-        raise _Rejected("status")
-    return status
+def _decoded(line: str) -> str:
+    """Return the text of a line that was read as latin-1; bytes that are not UTF-8 are kept."""
+    return line.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def _printable(text: str) -> str:
     """Return the line as PostgreSQL can keep it: bytes it has no characters for become escapes."""
-    raw = text.encode("utf-8", "surrogateescape")
+    raw = text[:MAX_LINE_LENGTH].encode("utf-8", "surrogateescape")
     return raw.decode("utf-8", "backslashreplace").replace("\0", "\\x00")

@@ -266,8 +266,7 @@ def _described(row: LedgerRow, result: ReplayResult) -> Iterator[str]:
         f" = loaded {counts.loaded} + repeated {counts.repeated} + still rejected {counts.rejected}"
     )
     if result.reasons:
-        grouped = ", ".join(f"{reason} {number}" for reason, number in result.reasons.items())
-        yield f"still rejected by reason: {grouped}"
+        yield f"still rejected by reason: {landing.described(result.reasons)}"
     if counts.superseded:
         yield f"left in quarantine {counts.superseded} lines of days that another delivery holds"
     # Also if this run has added nothing: the one before may have ended before it said so.

@@ -4,6 +4,7 @@ The warehouse's own settings are libpq's PG* variables, which psycopg2, dbt and 
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -84,13 +85,30 @@ def _is_base_address(url: str) -> bool:
     )
 
 
+def check_connection() -> None:
+    """See to it that libpq's PG* variables mean the same to the loader, the migrations and dbt.
+
+    An empty one counts as not set, which libpq itself does not grant to all: it is taken out of the
+    environment, where libpq looks.
+
+    Raises:
+        TerminalError: if PGPORT is not one number. PGHOST may be a list of hosts with that port.
+    """
+    for name, value in list(os.environ.items()):
+        if name.startswith("PG") and not value:
+            del os.environ[name]
+    port = os.environ.get("PGPORT", "5432")
+    if not re.fullmatch("[0-9]{1,5}", port):
+        raise TerminalError(f"PGPORT is {port!r}: expected one number; dbt takes no list of ports")
+
+
 def max_rejected_share() -> float:
     """Return the share of rejected lines, 0 to 1, above which a delivery is refused.
 
     Raises:
         TerminalError: if MAX_REJECTED_SHARE is not such a number.
     """
-    text = os.environ.get("MAX_REJECTED_SHARE", str(DEFAULT_MAX_REJECTED_SHARE))
+    text = os.environ.get("MAX_REJECTED_SHARE") or str(DEFAULT_MAX_REJECTED_SHARE)
     try:
         share = float(text)
     except ValueError:

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from loaders.errors import TerminalError, TransientError
+from loaders import settings
+from loaders.errors import LoaderError, TerminalError, TransientError
 
 # One load replaces its days in about a second; a longer wait means something hangs.
 LOCK_TIMEOUT = "5min"
@@ -33,7 +34,9 @@ def connect(application_name: str = "loaders") -> Connection:
 
     Raises:
         TransientError: if it cannot be reached.
+        TerminalError: as `settings.check_connection`.
     """
+    settings.check_connection()
     try:
         connection = psycopg2.connect(
             "", application_name=application_name, client_encoding="utf8", connect_timeout=10
@@ -90,24 +93,74 @@ def tried_again(attempt: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
+class _Answer(NamedTuple):
+    """What it means if the SQLSTATE begins with one of `states`, and what to do, if that is known.
+
+    `kind` says whether another try may help.
+    """
+
+    states: tuple[str, ...]
+    kind: type[LoaderError]
+    meaning: str
+    advice: str = ""
+
+
+# The first that fits is told.
+_ANSWERS = (
+    _Answer(
+        ("57014",),
+        TransientError,
+        "the warehouse cancelled a statement",
+        "if nobody did that by hand, the account's statement_timeout is too short for a load"
+        " (alter role ... set statement_timeout)",
+    ),
+    _Answer(
+        ("25P03", "25P04", "57P05"),
+        TransientError,
+        "the warehouse ended the connection",
+        "the account's idle_in_transaction_session_timeout, transaction_timeout or"
+        " idle_session_timeout is too short (alter role ... set ...)",
+    ),
+    # Also without a state: the connection broke, so there was no answer.
+    _Answer(("08", "57"), TransientError, "the warehouse went away"),
+    _Answer(
+        ("25006",),
+        TerminalError,
+        "the warehouse is read-only",
+        "PGHOST names a standby, or default_transaction_read_only is on",
+    ),
+    _Answer(("53100",), TransientError, "the warehouse's disk is full"),
+    _Answer(("53",), TransientError, "the warehouse is short of memory or connections"),
+    _Answer(("55P03",), TransientError, "somebody holds a lock on a table of the warehouse"),
+    _Answer(("40",), TransientError, "the warehouse gave the transaction up"),
+    _Answer(
+        ("42P01", "42703", "3F000"), TerminalError, "the warehouse is not prepared (make warehouse)"
+    ),
+    _Answer(("58", "XX"), TerminalError, "the warehouse has a fault", "its server's log says more"),
+    _Answer(("",), TerminalError, "the warehouse refused"),
+)
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what the warehouse may answer at any time into a sentence."""
     try:
         yield
-    except psycopg2.errors.LockNotAvailable as error:
-        raise TransientError(
-            f"another load has held staging.user_order_log for over {LOCK_TIMEOUT}"
-        ) from error
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise TransientError(f"the warehouse went away: {error}".strip()) from error
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        raise TerminalError(
-            f"the warehouse is not prepared (make warehouse): {error.diag.message_primary}"
-        ) from error
     except psycopg2.Error as error:
-        # Without the details, which may quote a row.
-        raise TerminalError(f"the warehouse refused: {error.diag.message_primary}") from error
+        broken = (psycopg2.OperationalError, psycopg2.InterfaceError)
+        if error.pgcode is None and not (
+            isinstance(error, broken) or type(error) is psycopg2.DatabaseError
+        ):
+            raise  # the driver's complaint about us
+        raise _told(error) from error
+
+
+def _told(error: psycopg2.Error) -> LoaderError:
+    # Without the details, which may quote a row.
+    said = (error.diag.message_primary or str(error)).strip()
+    state = error.pgcode or "08"
+    answer = next(answer for answer in _ANSWERS if state.startswith(answer.states))
+    return answer.kind(f"{answer.meaning}: {said}{answer.advice and '; '}{answer.advice}")
 
 
 def row(cursor: Cursor) -> tuple[Any, ...]:
@@ -119,4 +172,7 @@ def row(cursor: Cursor) -> tuple[Any, ...]:
 def lock(cursor: Cursor, name: str) -> None:
     """Let one transaction at a time replace rows of the table `name`; held to its end."""
     cursor.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
-    cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (name,))
+    try:
+        cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (name,))
+    except psycopg2.errors.LockNotAvailable as error:
+        raise TransientError(f"another load has held {name} for over {LOCK_TIMEOUT}") from error

@@ -10,6 +10,9 @@ from samples import FEBRUARY_2024, SAMPLES, needs_samples
 from support import Dbt, Warehouse, order, write_orders
 
 from loaders.__main__ import main
+from loaders.deliveries import Delivery
+from loaders.errors import TerminalError
+from migrations.__main__ import main as migrations
 from shop_api.recorded import RecordedSource
 from shop_api.server import serve
 from shop_api.shop import Shop
@@ -76,6 +79,24 @@ def test_a_day_is_emptied_only_when_that_is_asked_for(
     assert warehouse.query("select * from staging.user_order_log order by date_time") == before
     assert main([*arguments, "--allow-empty"]) == 0
     assert warehouse.query(STATE) == [(0, 3)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["20240225", "2024-W08-7", "2024-2-25", "2024-02-30", "2024-02-25 ", "２０２４-02-25", ""],
+)
+def test_a_day_has_one_form(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    for command, arguments in (
+        (main, ["increment", f"--date={text}"]),
+        (migrations, ["takeover", "--plan", "--rebuild", text]),
+    ):
+        with pytest.raises(SystemExit):
+            command(arguments)
+        assert f"{text!r} is not a day like 2024-02-25" in capsys.readouterr().err
+    delivery = Delivery("history", "r", None, date(2024, 2, 24), date(2024, 2, 25), "address")
+    assert Delivery.from_json(delivery.as_json()) == delivery
+    with pytest.raises(TerminalError, match="is not a day like 2024-02-25"):
+        Delivery.from_json({**delivery.as_json(), "last_day": text})
 
 
 @needs_samples

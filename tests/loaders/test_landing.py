@@ -2,7 +2,9 @@
 
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -10,6 +12,7 @@ from support import Deliver, Warehouse, order
 
 from loaders import warehouse as warehouse_module
 from loaders.errors import DeliveryRefused, TerminalError, TransientError
+from loaders.landing import MAX_ITEM_DAY_AMOUNT
 from loaders.warehouse import clock, connect
 
 UNIQ_IDS = "select array_agg(uniq_id::text order by date_time, uniq_id) from staging.user_order_log"
@@ -189,6 +192,79 @@ def test_the_ledger_tells_where_a_day_came_from(warehouse: Warehouse, deliver: D
         " where day = %s",
         (day,),
     ) == [("report", f"increment of {day}", "x.csv", "f" * 64, day, day, 2, "10.50", True)]
+
+
+def test_the_ledger_tells_whether_refunds_are_known(warehouse: Warehouse, deliver: Deliver) -> None:
+    deliver("2024-02-23", [order("a", "2024-02-23")], "2024-02-24")
+    deliver("2024-02-25", [order("b", "2024-02-25", status="")])
+    with pytest.raises(DeliveryRefused):
+        deliver("2024-02-26", [order("c", "2024-02-26", status="lost")])
+    with pytest.raises(DeliveryRefused, match="would empty"):
+        deliver("2024-02-25", [])
+    known = "select refunds_known from staging.delivery order by delivery_id"
+    assert warehouse.query(known) == [(False,), (True,), (True,), (False,)]
+
+
+def test_the_result_tells_the_days_it_replaced(warehouse: Warehouse, deliver: Deliver) -> None:
+    def days(*delivery: Any, **options: Any) -> tuple[list[str], str, str]:
+        result = deliver(*delivery, **options)
+        return [str(day) for day in result.days], str(result.first_day), str(result.last_day)
+
+    first, second, third = (f"2024-02-{day}" for day in (23, 24, 25))
+    began = clock()
+    assert days(third, [order("a", third)]) == ([third], third, third)
+    lines = [order(f"{number}", day) for number, day in enumerate((first, second, third))]
+    assert days(first, lines, third) == ([first, second], first, second)
+    # Nothing replaced: the marts of the delivery's days do no harm.
+    assert days(first, lines, third, started_at=began) == ([], first, third)
+
+
+def test_no_period_of_the_marts_can_hold_more_than_its_type() -> None:
+    assert 31 * MAX_ITEM_DAY_AMOUNT < 10**10 <= 31 * (MAX_ITEM_DAY_AMOUNT + Decimal("0.01"))
+
+
+def amounts(day: str, *amounts: str) -> list[dict[str, Any]]:
+    return [
+        order(f"{number}", day, payment_amount=amount, status="refunded" if number % 2 else "")
+        for number, amount in enumerate(amounts)
+    ]
+
+
+MOST = ("99999999.99", "99999999.99", "99999999.99")
+
+
+def test_a_day_of_an_item_that_the_marts_cannot_hold_is_refused(
+    warehouse: Warehouse, deliver: Deliver
+) -> None:
+    first, day = "2024-02-24", "2024-02-25"
+    deliver(day, [order("before", day)])
+    other = [order(f"other {n}", day, item_id=2, payment_amount=MOST[0]) for n in range(3)]
+    with pytest.raises(DeliveryRefused) as refused:
+        deliver(day, [*other, *amounts(day, *MOST, "22580645.20")])
+    assert str(refused.value).splitlines()[0] == (
+        "increment 2024-02-25 (orders.csv): the lines of item 1 on 2024-02-25 total"
+        " 322,580,645.17, more than the 322,580,645.16 that the marts can hold of one item and day"
+    )
+    assert warehouse.value(UNIQ_IDS) == ["before"]
+    assert [row[1] for row in warehouse.query(LEDGER)] == ["accepted", "refused"]
+    # Exactly as much, and as much on the day before.
+    deliver(day, [*other, *amounts(day, *MOST, "22580645.19")])
+    deliver(first, amounts(first, *MOST, "22580645.19"))
+    assert len(warehouse.value(UNIQ_IDS)) == 11
+
+
+def test_the_first_of_many_items_that_the_marts_cannot_hold_is_named(
+    warehouse: Warehouse, deliver: Deliver
+) -> None:
+    days = ("2024-02-24", "2024-02-25")
+    lines = [
+        order(f"{item} {number}", day, item_id=item, payment_amount=MOST[0])
+        for day in days
+        for item in range(9, 2, -1)
+        for number in range(4)
+    ]
+    with pytest.raises(DeliveryRefused, match="lines of item 3 on 2024-02-24 total 399,9"):
+        deliver(days[0], lines, days[1])
 
 
 @pytest.mark.parametrize(

@@ -234,12 +234,66 @@ CASES: tuple[Case, ...] = (
         counts=ONE,
         unknown=("discount", "скидка"),
     ),
+    # Columns without a name are none, as a spreadsheet leaves them, as long as they hold no value.
     whole(
         "a comma at the end of every line",
         joined(f"{HEADER},", f"{text('case')},"),
         LOADED,
         counts=ONE,
-        unknown=("",),
+    ),
+    whole(
+        "commas at the end of every line, as a spreadsheet saves them",
+        joined(f"{HEADER},,,", *(f"{line},,," for line in plain_lines(2)), f'{text("case")},"", ,'),
+        LOADED,
+        counts=(3, 3, 0, 0),
+    ),
+    whole(
+        "a column without a name before the others",
+        joined(f" ,{HEADER}", *(f",{line}" for line in plain_lines(2))),
+        LOADED,
+        counts=(2, 2, 0, 0),
+    ),
+    whole(
+        "a value in a column without a name",
+        joined(f"{HEADER},,", *(f"{line},," for line in plain_lines()), f"{text('case')},,7"),
+        REJECTED,
+        "line 42: column_count",
+        (41, 40, 0, 1),
+    ),
+    whole(
+        "commas at the end of the header only",
+        joined(f"{HEADER},,", text("case")),
+        REFUSED,
+        "1 of 1 lines rejected, more than 5% (MAX_REJECTED_SHARE);"
+        " the first is line 2 (column_count)",
+        (1, 0, 0, 1),
+    ),
+    whole(
+        "two columns without a name and two of one name",
+        joined(f"{HEADER},quantity,,", f"{text('case')},9,,"),
+        REFUSED,
+        "line 1: columns of the header: more than once 'quantity'; not known '', ''",
+    ),
+    whole(
+        "501 columns",
+        joined(HEADER + "," * (501 - len(COLUMNS))),
+        REFUSED,
+        "line 1: columns of the header: 501 of them, more than 500",
+    ),
+    whole(
+        "500 columns",
+        joined(*(line + "," * (500 - len(COLUMNS)) for line in [HEADER, text("case")])),
+        LOADED,
+        counts=ONE,
+    ),
+    whole(
+        "whole numbers with decimals, as a spreadsheet saves them",
+        joined(HEADER, text("case", customer_id="7010.0")),
+        REFUSED,
+        "1 of 1 lines rejected, more than 5% (MAX_REJECTED_SHARE); the first is line 2"
+        " (customer_id): whole numbers have no decimals: a spreadsheet may have added the .0, and"
+        " saves the column without if its format is a number of 0 decimals",
+        (1, 0, 0, 1),
     ),
     whole(
         "reordered columns",

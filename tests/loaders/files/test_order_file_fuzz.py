@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,16 @@ from order_file_cases import CASES, COLUMNS, DAY, HEADER, REJECTED, text, values
 from support import Deliver, Warehouse
 
 from loaders.errors import DeliveryRefused
-from loaders.order_file import MAX_BIGINT, MAX_INTEGER, STATUSES, OrderFile, OrderLine
+from loaders.order_file import (
+    MAX_BIGINT,
+    MAX_INTEGER,
+    ORDER_COLUMNS,
+    STATUSES,
+    JudgedLine,
+    LineRules,
+    OrderFile,
+    OrderLine,
+)
 
 READER_EXAMPLES = 2000
 DATABASE_EXAMPLES = 60
@@ -77,6 +87,28 @@ def lines_with_text(file: bytes) -> list[int]:
     return [number for number, text in enumerate(texts, 1) if number > 1 and text.strip()]
 
 
+def judged_lines(file: OrderFile) -> Iterator[JudgedLine]:
+    """Every line of a file, judged; those that the file gives as plain have to be acceptable."""
+    for lines in file:
+        if isinstance(lines, JudgedLine):
+            yield lines
+            continue
+        raw_lines = lines.text.decode().removesuffix("\n").split("\n")
+        assert len(raw_lines) == lines.line_count
+        for line_number, raw_line in enumerate(raw_lines, start=lines.line_number):
+            assert file.rules is not None
+            line = file.rules.judge(line_number, raw_line)
+            assert line.order is not None, line
+            yield line
+
+
+def stored(warehouse: Warehouse) -> list[tuple[object, ...]]:
+    """The lines of staging as the file's rules know them: without a name is an empty name."""
+    names = ("city_name", "first_name", "last_name", "item_name")
+    columns = (f"coalesce({name}, '')" if name in names else name for name in ORDER_COLUMNS)
+    return sorted(warehouse.query(f"select {', '.join(columns)} from staging.user_order_log"))
+
+
 def assert_acceptable(order: OrderLine) -> None:
     assert 1 <= len(order.uniq_id) <= 32 and order.uniq_id == order.uniq_id.strip()
     assert order.date_time.date() == date.fromisoformat(DAY) and order.date_time.tzinfo is None
@@ -98,7 +130,7 @@ def test_every_line_is_accepted_or_rejected_with_a_reason(tmp_path: Path, file: 
     path.write_bytes(file)
     day = date.fromisoformat(DAY)
     with OrderFile(path, day, day) as orders:
-        judged = list(orders)
+        judged = list(judged_lines(orders))
     if orders.refusal is not None:
         assert re.match(r"line 1: \w.*", orders.refusal) and "\n" not in orders.refusal
         assert judged == []
@@ -123,7 +155,7 @@ def test_every_file_leaves_the_warehouse_in_balance(
     path.write_bytes(file)
     day = date.fromisoformat(DAY)
     with OrderFile(path, day, day) as orders:
-        judged = list(orders)
+        judged = list(judged_lines(orders))
     firsts: dict[str, OrderLine] = {}
     for line in judged:
         if line.order is not None:
@@ -154,5 +186,46 @@ def test_every_file_leaves_the_warehouse_in_balance(
     if refused:
         assert warehouse.query(standing) == previous
     else:
-        uniq_ids = warehouse.query("select uniq_id from staging.user_order_log")
-        assert {uniq_id for (uniq_id,) in uniq_ids} == set(firsts)
+        assert stored(warehouse) == sorted(firsts.values())
+
+
+RULES = LineRules(HEADER, date.fromisoformat(DAY), date.fromisoformat(DAY))
+
+
+@settings(FUZZ, max_examples=DATABASE_EXAMPLES)
+@given(file=st.from_regex(re.compile(RULES.plain_lines().pattern.encode()), fullmatch=True))
+def test_postgresql_reads_plain_lines_as_the_rules_do(
+    warehouse: Warehouse, deliver: Deliver, tmp_path: Path, file: bytes
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(HEADER.encode() + b"\n" + file)
+    with OrderFile(path, *[date.fromisoformat(DAY)] * 2) as orders:
+        judged = list(judged_lines(orders))
+    deliver(DAY, path, max_rejected_share=1, allow_empty=True)
+    firsts = {line.order.uniq_id: line.order for line in reversed(judged) if line.order}
+    assert stored(warehouse) == sorted(firsts.values())
+
+
+def test_plain_lines_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    """Beside lines that are not plain, at the ends of what is read at a time, in one stretch."""
+    plain, other = text("a"), text("b", item_name='"Наш"')
+    for pattern in ("p" * 2000, "op" * 1000, "p" * 700 + "o" + "p" * 700, "b" + "pb" * 900 + "bbp"):
+        path = tmp_path / "orders.csv"
+        names = {"p": plain, "o": other, "b": " "}
+        path.write_text("\n".join([HEADER, *(names[kind] for kind in pattern)]), "utf-8")
+        with OrderFile(path, *[date.fromisoformat(DAY)] * 2) as orders:
+            found = [
+                (number, kind)
+                for lines in orders
+                for number, kind in (
+                    [(lines.line_number, "o")]
+                    if isinstance(lines, JudgedLine)
+                    else [(lines.line_number + index, "p") for index in range(lines.line_count)]
+                )
+            ]
+            numbers = [number for number, _ in found]
+            assert list(orders.raw_lines(numbers)) == [
+                (number, names[kind]) for number, kind in found
+            ]
+        expected = [(number, kind) for number, kind in enumerate(pattern, 2) if kind != "b"]
+        assert found == expected

@@ -146,7 +146,9 @@ def test_a_relaxed_rule_brings_lines_back_once(
     assert state(warehouse) == before
 
     monkeypatch.setattr(
-        order_file, "_status", lambda text: text.strip().replace("returned", "shipped") or "shipped"
+        order_file.Status,
+        "judge",
+        lambda _, text: text.strip().replace("returned", "shipped") or "shipped",
     )
     assert run("replay", "--delivery", 1) == (
         "delivery 1 (increment 2024-02-25):"
@@ -252,6 +254,24 @@ def test_the_longest_line_of_escapes_can_be_exported_and_read_again(
     assert "still rejected 1" in run(
         "replay", "--delivery", 1, "--lines", tmp_path / "rejected.csv"
     )
+
+
+def test_a_replay_does_not_bring_what_the_marts_cannot_hold(
+    warehouse: Warehouse, deliver: Deliver, run: Run, tmp_path: Path
+) -> None:
+    most = [order(f"most {n}", DAY, payment_amount="99999999.99") for n in range(3)]
+    bad = order("a", DAY, payment_amount="99999999.990")
+    deliver(DAY, [bad, *most, *[order(f"{n}", DAY, item_id=2) for n in range(40)]])
+    path = tmp_path / "rejected.csv"
+    run("show", "--delivery", 1, "--output", path)
+    correct(path, line_2="99999999.990 -> 99999999.99")
+    before = state(warehouse)
+    said = run("replay", "--delivery", 1, "--lines", path, fails=True)
+    assert "the lines of item 1 on 2024-02-25 total 399,999,999.96, more than" in said
+    assert state(warehouse) == before
+    run("show", "--delivery", 1, "--output", path)
+    correct(path, line_2="99999999.990 -> 1.99")
+    assert "loaded 1" in run("replay", "--delivery", 1, "--lines", path)
 
 
 def test_lines_of_a_day_that_another_delivery_holds_stay_away(
