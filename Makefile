@@ -1,20 +1,36 @@
 # `make` lists the targets. Needs Python 3.11-3.13 with venv or pip, make and git; nothing as root.
 
-# The caller's own Python settings belong to another project; make's own chatter spoils `env`.
-unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP VIRTUAL_ENV
-MAKEFLAGS += --no-print-directory
+# These count on make's command line only: names so common are also exported by chance. They reach
+# the commands through the environment, which any quoting survives.
+GIVEN := DATE TODAY RECORDED ARGS PYTHON DEADLINE_MINUTES
+unexport $(foreach name,$(GIVEN),$(if $(filter command,$(origin $(name))),,$(name)))
 
-# What is given on make's command line (TODAY=, RECORDED=, DATE=, ARGS=, PYTHON=) reaches the commands
-# through the environment: any quoting survives that. So does DEADLINE_MINUTES= of `run`.
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
 
 BIN := .venv/bin
 READY := .venv/.ready
-LOCAL := $(BIN)/python -m local
+# -E: without a caller's Python settings, which belong to another project. What else reaches the
+# programs says local/environment.py. -B: root leaves no files in somebody's checkout.
+PYTHON_HERE := $(BIN)/python -E -B
+LOCAL := $(PYTHON_HERE) -m local
 # Whole suites run in several processes, each with a database server of its own.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
+# A virtual environment knows its own path: where the checkout was moved or copied it is made anew.
+ifneq ($(file <$(READY)),$(CURDIR))
+  .PHONY: $(READY)
+endif
+
+# With -w, make prints "Entering directory" where the first command starts, into the eval of `env`.
+# It does not if it keeps their output for later, and there is none: what they say goes past it.
+ifeq ($(MAKECMDGOALS) $(findstring w,$(firstword -$(MAKEFLAGS))),env w)
+  MAKEFLAGS += -j2 --output-sync
+  PAST_MAKE := >>/proc/$$PPID/fd/1 2>>/proc/$$PPID/fd/2
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help run warehouse up down env load dbt prove takeover upgrade roles test test-faults lint fmt audit clean
+.PHONY: help run warehouse up down env load dbt docs prove takeover upgrade report roles test test-faults test-report bench lint fmt audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,7 +48,7 @@ down: $(READY) ## stop what the commands here have started
 	@$(LOCAL) down
 
 env: $(READY) ## print the settings of psql, dbt and the loader: eval "$(make -s env)"
-	@$(LOCAL) env
+	@$(LOCAL) env $(PAST_MAKE)
 
 load: $(READY) ## load the history, or one day: make load DATE=2024-02-25
 	@$(LOCAL) load
@@ -40,16 +56,23 @@ load: $(READY) ## load the history, or one day: make load DATE=2024-02-25
 dbt: $(READY) ## run dbt: make dbt ARGS='run --vars "{ds: 2024-02-25}"'
 	@$(LOCAL) dbt
 
+docs: $(READY) ## write dbt's documentation as one HTML file, print where it is
+	@ARGS='--quiet docs generate --static' $(LOCAL) dbt
+	@echo $(CURDIR)/dbt_project/target/static_index.html
+
 prove: $(READY) ## run the last days again, build the marts afresh, compare row for row
 	@$(LOCAL) prove
 
 takeover: $(READY) ## take over a warehouse of the old pipeline: make takeover ARGS=--plan
-	@settings=$$($(LOCAL) env) && eval "$$settings" && $(BIN)/python -m migrations takeover $$ARGS
+	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m migrations takeover $$ARGS
 
 upgrade: $(READY) takeover ## the name of takeover in version 0.1
 
+report: $(READY) ## write the page for analysts: .local/report.html
+	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m report --output .local/report.html
+
 roles: $(READY) ## make the accounts loader, transformer and reader, or update their rights
-	@settings=$$($(LOCAL) env) && eval "$$settings" && psql -X -q -v ON_ERROR_STOP=1 -c 'call staging.create_roles()'
+	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m migrations roles
 
 test: $(READY) ## run the tests: make test ARGS='-k refund'
 	@ARGS="$${ARGS:-$(SIDE_BY_SIDE)}" $(LOCAL) test
@@ -57,21 +80,28 @@ test: $(READY) ## run the tests: make test ARGS='-k refund'
 test-faults: $(READY) ## run the tests of kills, races and faults, which take minutes
 	@ARGS="-m faults $${ARGS:-$(SIDE_BY_SIDE)}" $(LOCAL) test
 
+bench: $(READY) ## measure what runs cost, beside what else could do it: make bench ARGS=--quick
+	@$(BIN)/python -m bench $$ARGS
+
+test-report: $(READY) ## test the page for analysts in a browser
+	@ARGS="-m browser $${ARGS:-$(SIDE_BY_SIDE)}" $(LOCAL) test
+
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
+	@$(PYTHON_HERE) -m mypy
+	@$(LOCAL).lint_sql
 
 fmt: $(READY) ## format, and fix what can be fixed
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
 audit: $(READY) ## check the locked dependencies for known vulnerabilities
-	@local/audit.sh
+	@$(LOCAL) audit
 
 clean: ## stop everything and remove .venv, .local (the data too) and dbt's output
 	@if [ -d .local/processes ]; then $(MAKE) down; fi
 	@rm -rf .venv .local dbt_project/target dbt_project/logs logs
 
-$(READY): pyproject.toml uv.lock local/bootstrap.sh local/uv-requirements.txt
-	@local/bootstrap.sh $@
+$(READY): pyproject.toml uv.lock local/bootstrap.sh local/install.py local/uv-requirements.txt
+	@local/bootstrap.sh $@ $(PAST_MAKE)

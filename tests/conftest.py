@@ -18,7 +18,7 @@ from local.postgres import EmbeddedPostgres
 def pytest_configure(config: pytest.Config) -> None:
     # Settings of the person who runs the tests are not the tests' settings.
     for name in list(os.environ):
-        if name.startswith(("PG", "DBT_", "REPORT_", "MAX_REJECTED", "MART_LOCK")):
+        if name.startswith(("PG", "DBT_", "REPORT_", "MAX_REJECTED", "MART_LOCK", "SALES_")):
             del os.environ[name]
     os.environ["DBT_PROJECT_DIR"] = str(ROOT / "dbt_project")
     os.environ["DBT_PROFILES_DIR"] = str(ROOT)

@@ -9,7 +9,7 @@ import pytest
 from dbt_process import PATIENCE, DbtProcess
 from gate import Started, gate_on_lock, gate_on_table, wait_blocked
 from known_shop import WEEK, KnownShop, lines
-from support import Dbt, Deliver, Warehouse, deliverer, order, run_command
+from support import DATABASE, Dbt, Deliver, Warehouse, deliverer, order, run_command
 
 pytestmark = pytest.mark.faults
 
@@ -19,7 +19,12 @@ def ended_well(*processes: Started | DbtProcess) -> None:
         process.ended_well()
 
 
-def test_one_day_twice_at_once(shop: KnownShop, tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_one_day_twice_at_once(shop: KnownShop, tmp_path: Path, isolation: str) -> None:
+    """Whatever the database gives to those who do not ask."""
+    shop.warehouse.query(
+        f"alter database {DATABASE} set default_transaction_isolation = '{isolation}'"
+    )
     day = WEEK[0]
     shop.deliver(day, lines(day))
     variables = ("--vars", f"{{ds: {day}}}")
