@@ -46,6 +46,27 @@ def test_repetitions_count_once_and_contradictions_are_rejected(
     ]
 
 
+def test_a_refused_delivery_keeps_its_contradictions_too(
+    warehouse: Warehouse, deliver: Deliver
+) -> None:
+    day = "2024-02-25"
+    deliver(day, [order("a", day, quantity=9)])
+    # Not a contradiction of what stands there, which this delivery would replace.
+    lines = [
+        order("a", day),
+        order("a", day, quantity=7),
+        order("a", day),
+        order("b", "2024-02-30"),
+    ]
+    with pytest.raises(DeliveryRefused, match=r"2 of 4 lines rejected.* line 3 \(conflict\)"):
+        deliver(day, lines)
+    assert warehouse.query(LEDGER)[-1] == ("increment", "refused", 4, 1, 1, 2, 0)
+    assert warehouse.query(
+        "select line_number, reason, left(raw_line, 14) from staging.quarantine order by 1"
+    ) == [(3, "conflict", "2,a,2024-02-25"), (5, "date_time", "4,b,2024-02-30")]
+    assert warehouse.query("select quantity from staging.user_order_log") == [(9,)]
+
+
 def test_the_same_uniq_id_on_two_days_is_kept_on_both(
     warehouse: Warehouse, deliver: Deliver
 ) -> None:
