@@ -1,5 +1,6 @@
 -- Fails if a period has other totals in the cohorts than in f_shop_retention: of customers, who are
 -- each in one cohort, of orders or of money. Customers of items do not add up.
+-- depends_on: {{ ref('d_calendar') }}
 {{ config(tags=['at_rest']) }}
 
 with shop as (

@@ -1,9 +1,10 @@
 """The way back to the old shape, as long as nothing was loaded since the takeover.
 
-Keeps every row of old. Room for longer texts, cities added to mart.d_city, and the tables of the
-ledger and of the marts that no old pipeline has, now empty, stay: the old pipeline does not notice
-them, and the next takeover fills them anew. What the old pipeline's last scripts had made is left,
-and a retention mart of theirs gets back what it held.
+Keeps every row of old. Some things stay, which the old pipeline does not notice: room for longer
+texts, cities added to mart.d_city, descriptions of mart.d_calendar, the index of mart.f_sales that
+serves in place of mart.f_ds3, and the tables of the ledger and of the marts that no old pipeline
+has. These tables are empty; the next takeover fills them. What the old pipeline's last scripts had
+made is left, and a retention mart of theirs gets back what it held.
 """
 
 from collections.abc import Collection
@@ -16,6 +17,8 @@ from migrations.takeover.changes import BACK_KEY, ORDER_KEY
 from migrations.takeover.old_warehouse import OldWarehouse
 from migrations.takeover.tables import (
     CITY,
+    CUSTOMER,
+    ITEM,
     OF_OLD,
     OLD_RETENTION,
     ORDERS,
@@ -98,6 +101,9 @@ def _restore(warehouse: OldWarehouse) -> None:
     )
     warehouse.rows(f"drop index if exists staging.{ORDER_KEY}")
     _undo(warehouse, CITY, optional=("city_id",))
+    for dimension in (ITEM, CITY, CUSTOMER):
+        # Added by the first run of dbt.
+        _undo(warehouse, dimension, columns=("latest_order_date",))
     _undo(
         warehouse,
         SALES,

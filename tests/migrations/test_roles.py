@@ -277,22 +277,23 @@ def test_a_name_that_is_too_long_is_refused(
             cursor.execute(f'drop database "{name}" with (force)')
 
 
-def test_the_procedure_of_older_versions_goes_and_another_s_stays(
-    empty_database: Warehouse,
-) -> None:
-    run_command("alembic", "upgrade", "0003")
-    procedures = "select count(*) from pg_proc where pronamespace = 'staging'::regnamespace"
-    make = "create procedure staging.create_roles() language sql as 'select 1'"
-    for comment, left in (
+@pytest.mark.parametrize(
+    ("comment", "left"),
+    [
         (
             "Creates the roles <database>_loader, _transformer and _reader, or brings their rights"
             " up to date.",
             0,
         ),
         ("Of our own.", 1),
-    ):
-        empty_database.query(make)
-        empty_database.query("comment on procedure staging.create_roles is %s", (comment,))
-        run_command("alembic", "upgrade", "head")
-        assert empty_database.value(procedures) == left
-        empty_database.query("update staging.alembic_version set version_num = '0003'")
+    ],
+)
+def test_the_procedure_of_older_versions_goes_and_another_s_stays(
+    empty_database: Warehouse, comment: str, left: int
+) -> None:
+    run_command("alembic", "upgrade", "0003")
+    empty_database.query("create procedure staging.create_roles() language sql as 'select 1'")
+    empty_database.query("comment on procedure staging.create_roles is %s", (comment,))
+    run_command("alembic", "upgrade", "head")
+    procedures = "select count(*) from pg_proc where pronamespace = 'staging'::regnamespace"
+    assert empty_database.value(procedures) == left

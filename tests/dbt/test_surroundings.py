@@ -49,7 +49,6 @@ def test_an_account_of_dbts_own(dbt: Dbt, monkeypatch: pytest.MonkeyPatch) -> No
         ("PGHOST", "", "'PGHOST, not empty'"),
         ("PGUSER", "", "'PGUSER, not empty'"),
         ("PGDATABASE", "", "'PGDATABASE, not empty'"),
-        ("PGHOST", "one,another", "'PGHOST, one host and no list'"),
         ("PGPORT", "5432,5433", "'PGPORT, one port and no list'"),
         ("PGPORT", "many", "Could not convert value 'many'"),
         ("MART_LOCK_TIMEOUT", "soon", "MART_LOCK_TIMEOUT is 'soon': expected a time like 10min"),
