@@ -180,12 +180,184 @@ from (
 ) as customers
 group by period_id, item_id;
 
+delete from hand.f_shop_retention
+where period_id in (select period_id from touched_days);
+
+insert into hand.f_shop_retention (
+    period_name, period_id, customers_count, repeat_customers_count, refunded_customers_count,
+    orders_count, refunds_count, revenue, refunded_amount
+)
+select
+    'weekly',
+    period_id,
+    count(*) filter (where order_count > 0),
+    count(*) filter (where order_count > 1),
+    count(*) filter (where refund_count > 0),
+    sum(order_count),
+    sum(refund_count),
+    coalesce(sum(order_revenue), 0),
+    coalesce(-sum(refunded_amount), 0)
+from (
+    select
+        period_id,
+        customer_id,
+        count(*) filter (where not refund_flag) as order_count,
+        count(*) filter (where refund_flag) as refund_count,
+        sum(payment_amount) filter (where not refund_flag) as order_revenue,
+        sum(payment_amount) filter (where refund_flag) as refunded_amount
+    from hand.f_sales
+    inner join touched_days using (date_id)
+    group by period_id, customer_id
+) as customers
+group by period_id;
+
+-- The first week of a customer may move, and with it all weeks that follow.
+create temporary table later_days on commit drop as
+select date_id, left(week_of_year_iso, 8) as period_id
+from mart.d_calendar
+where date_id >= (select min(date_id) from touched_days);
+analyze later_days;
+
+create temporary table active on commit drop as
+select
+    customer_id, item_id, period_id, count(*) as order_count, sum(payment_amount) as revenue
+from hand.f_sales
+inner join later_days using (date_id)
+where not refund_flag
+group by customer_id, item_id, period_id;
+create temporary table active_customers on commit drop as select distinct customer_id from active;
+analyze active, active_customers;
+
+-- What these customers ordered before, item by item; one look at their sales serves both cohorts.
+create temporary table earlier on commit drop as
+select
+    customer_id,
+    item_id,
+    left(first_days.week_of_year_iso, 8) as first_period_id,
+    left(last_days.week_of_year_iso, 8) as last_period_id
+from (
+    select customer_id, item_id, min(date_id) as first_date_id, max(date_id) as last_date_id
+    from active_customers
+    cross join lateral (
+        select item_id, date_id
+        from hand.f_sales as sales
+        where sales.customer_id = active_customers.customer_id
+            and date_id < (select min(date_id) from later_days)
+            and not refund_flag
+    ) as sales
+    group by customer_id, item_id
+) as ordered
+inner join mart.d_calendar as first_days on first_days.date_id = first_date_id
+inner join mart.d_calendar as last_days on last_days.date_id = last_date_id;
+analyze earlier;
+
+delete from hand.f_customer_cohort
+where period_id in (select period_id from later_days);
+
+insert into hand.f_customer_cohort (
+    period_name, first_period_id, period_id, customers_count, first_returns_count, orders_count,
+    revenue
+)
+select
+    'weekly',
+    first_period_id,
+    period_id,
+    count(*),
+    count(*) filter (where period_number = 2),
+    sum(order_count),
+    sum(revenue)
+from (
+    select
+        period_id,
+        order_count,
+        revenue,
+        coalesce(
+            first_period_id, min(period_id) over (partition by customer_id)
+        ) as first_period_id,
+        row_number() over (partition by customer_id order by period_id)
+        + coalesce(least_count, 0) as period_number
+    from (
+        select customer_id, period_id, sum(order_count) as order_count, sum(revenue) as revenue
+        from active
+        group by customer_id, period_id
+    ) as active
+    left join (
+        select
+            customer_id,
+            min(first_period_id) as first_period_id,
+            case when min(first_period_id) = max(last_period_id) then 1 else 2 end as least_count
+        from earlier
+        group by customer_id
+    ) as earlier using (customer_id)
+) as numbered
+group by first_period_id, period_id;
+
+delete from hand.f_item_cohort
+where period_id in (select period_id from later_days);
+
+insert into hand.f_item_cohort (
+    period_name, first_period_id, period_id, item_id, customers_count, first_returns_count,
+    orders_count, revenue
+)
+select
+    'weekly',
+    first_period_id,
+    period_id,
+    item_id,
+    count(*),
+    count(*) filter (where period_number = 2),
+    sum(order_count),
+    sum(revenue)
+from (
+    select
+        period_id,
+        item_id,
+        order_count,
+        revenue,
+        coalesce(
+            first_period_id, min(period_id) over (partition by customer_id, item_id)
+        ) as first_period_id,
+        row_number() over (partition by customer_id, item_id order by period_id)
+        + case
+            when first_period_id is null then 0
+            when first_period_id = last_period_id then 1
+            else 2
+        end as period_number
+    from active
+    left join earlier using (customer_id, item_id)
+) as numbered
+group by first_period_id, period_id, item_id;
+
+delete from hand.f_delivery_day
+where date_id between
+    cast(to_char(date :'first', 'YYYYMMDD') as integer)
+    and cast(to_char(date :'last', 'YYYYMMDD') as integer);
+
+insert into hand.f_delivery_day (
+    date_id, kind, loaded_at, refunds_known, delivery_id, received_count, loaded_count,
+    repeated_count, rejected_count
+)
+select
+    cast(to_char(day, 'YYYYMMDD') as integer),
+    kind,
+    finished_at,
+    refunds_known,
+    delivery_id,
+    received,
+    loaded,
+    repeated,
+    rejected
+from staging.delivery_day
+inner join staging.delivery using (delivery_id)
+where day between :'first' and :'last';
+
 delete from hand.d_item
 using touched_items
 where d_item.item_id = touched_items.item_id
     and not exists (select from staging.user_order_log as o where o.item_id = d_item.item_id)
     and not exists (select from hand.f_sales as s where s.item_id = d_item.item_id)
-    and not exists (select from hand.f_customer_retention as r where r.item_id = d_item.item_id);
+    and not exists (select from hand.f_customer_retention as r where r.item_id = d_item.item_id)
+    and not exists (select from hand.f_item_cohort as c where c.item_id = d_item.item_id);
 delete from hand.d_city
 using touched_cities
 where d_city.city_id = touched_cities.city_id
