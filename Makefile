@@ -68,8 +68,8 @@ takeover: $(READY) ## take over a warehouse of the old pipeline: make takeover A
 
 upgrade: $(READY) takeover ## the name of takeover in version 0.1
 
-report: $(READY) ## write the page for analysts: .local/report.html
-	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m report --output .local/report.html
+report: $(READY) ## write the page for analysts anew: .local/report.html
+	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m report --output "$${REPORT_PAGE:-.local/report.html}"
 
 roles: $(READY) ## make the accounts loader, transformer and reader, or update their rights
 	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m migrations roles

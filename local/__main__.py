@@ -185,7 +185,7 @@ def _run(stack: Stack, deadline: float) -> int:
         with contextlib.suppress(*_EXPECTED_ERRORS), _unhurried():
             pipeline.abandon()
         raise
-    print(summary(settings.warehouse, runs), flush=True)
+    print(summary(settings.warehouse, runs, settings.report_page), flush=True)
     say(f"Done in {time.monotonic() - began:.0f} s")
     return 0
 

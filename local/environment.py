@@ -37,6 +37,7 @@ AIRFLOW_METADATA = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
 )
+PAGE = "REPORT_PAGE"
 LIMITS = ("MAX_REJECTED_SHARE", "MART_LOCK_TIMEOUT")
 
 # What else libpq reads, for a server of the caller's. Left out: PGSERVICE and its file, which can

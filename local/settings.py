@@ -158,7 +158,7 @@ class Settings:
         """Differs when running processes would have to be started anew to notice a change."""
         told = [
             *(self.settings_of_caller, self.warehouse, self.report_api),
-            *(str(self.dags), str(ROOT), str(self.postgres.port)),
+            *(str(self.dags), str(ROOT), str(self.postgres.port), str(self.report_page)),
         ]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -223,10 +223,16 @@ class Settings:
             "PYTHONUTF8": "1",
         }
 
+    @property
+    def report_page(self) -> Path:
+        """The page for analysts, which both DAGs write last."""
+        return Path(self.caller.get(environment.PAGE) or self.state / "report.html").absolute()
+
     def for_programs(self) -> dict[str, str]:
         """The whole environment of a program."""
         path = self._path(BIN, self.postgres.bin_dir)
-        return {**self.inherited, **self.for_shell(), "PATH": path}
+        page = {environment.PAGE: str(self.report_page)}
+        return {**self.inherited, **self.for_shell(), "PATH": path, **page}
 
     def to_unset(self) -> list[str]:
         """What the caller has set for other projects and would change the programs here."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from psycopg2 import sql
@@ -44,8 +45,8 @@ order by week
 """
 
 
-def summary(warehouse: Mapping[str, str], runs: Sequence[DagRun]) -> str:
-    """The lines to print; `warehouse` holds libpq's variables."""
+def summary(warehouse: Mapping[str, str], runs: Sequence[DagRun], page: Path) -> str:
+    """The lines to print; `warehouse` holds libpq's variables, `page` is for analysts."""
     with contextlib.closing(connect(warehouse)) as connection, connection.cursor() as cursor:
         rows = {}
         for mart in (mart.name for mart in marts()):
@@ -74,6 +75,7 @@ def summary(warehouse: Mapping[str, str], runs: Sequence[DagRun]) -> str:
             _table(seconds),
             "",
             "Where to look next",
+            f"  {page}    which items bring customers back: open it in a browser",
             "  make up                          Airflow's UI, with these runs in it",
             '  make warehouse; eval "$(make -s env)"; psql    the marts by hand',
             "  README.md, docs/                 what the columns mean and how it works",

@@ -9,6 +9,7 @@ from sales_mart_tasks import (
     generate_report,
     get_report,
     print_info,
+    report_page,
     upload,
 )
 
@@ -32,7 +33,7 @@ def sales_mart_history() -> None:
     report_task = generate_report()
     print_info() >> report_task
     uploaded = upload.override(task_id="upload_user_order")(get_report(report_task))
-    uploaded >> build_marts("upload_user_order")
+    uploaded >> build_marts("upload_user_order") >> report_page().as_teardown()
 
 
 sales_mart_history()

@@ -10,6 +10,7 @@ from sales_mart_tasks import (
     get_increment,
     get_report,
     print_info,
+    report_page,
     upload,
 )
 
@@ -41,7 +42,7 @@ def sales_mart_increment() -> None:
     increment = get_increment(report, day)
     day >> report_task
     uploaded = upload.override(task_id="upload_user_order_inc")(increment)
-    uploaded >> build_marts("upload_user_order_inc")
+    uploaded >> build_marts("upload_user_order_inc") >> report_page().as_teardown()
 
 
 sales_mart_increment()

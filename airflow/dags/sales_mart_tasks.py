@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Context, PokeReturnValue, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import LoadMode, TestBehavior, TestIndirectSelection
 
 ROOT = Path(__file__).resolve().parents[2]
+MARTS = "marts"
 
 DEFAULT_ARGS = {
     "retries": 3,
@@ -115,7 +116,7 @@ def get_increment(report: dict[str, Any], day: str) -> dict[str, str | None]:
 
 @task(multiple_outputs=False)
 def upload(delivery: dict[str, Any]) -> dict[str, str]:
-    """Fetch the delivery's file and land it; return the first and last day it covered."""
+    """Fetch the delivery's file and land it; return the first and last day to build."""
     from loaders import steps
     from loaders.deliveries import Delivery
 
@@ -123,27 +124,26 @@ def upload(delivery: dict[str, Any]) -> dict[str, str]:
     with fail_fast():
         result = steps.upload(Delivery.from_json(delivery), allow_empty=allow_empty)
     print(result.describe())
-    covered = result.delivery
-    return {"first_day": str(covered.first_day), "last_day": str(covered.last_day)}
+    return {"first_day": str(result.first_day), "last_day": str(result.last_day)}
 
 
 def build_marts(uploaded: str) -> DbtTaskGroup:
-    """Return the marts as one task a model, each with its tests, for the days task `uploaded` gave.
+    """Return the marts as one task a model, each with its tests, for the days of task `uploaded`.
 
     Needs dbt_project/target/manifest.json (`dbt parse` writes it).
     """
     project = ROOT / "dbt_project"
-    covered = f"ti.xcom_pull(task_ids='{uploaded}')"
+    days = f"ti.xcom_pull(task_ids='{uploaded}')"
     return DbtTaskGroup(
-        group_id="marts",
+        group_id=MARTS,
         project_config=ProjectConfig(
             dbt_project_path=project,
             manifest_path=project / "target" / "manifest.json",
             install_dbt_deps=False,
             # Not by `vars`: dbt would parse the whole project again for every day.
             env_vars={
-                "SALES_WINDOW_START": f"{{{{ {covered}['first_day'] }}}}",
-                "SALES_WINDOW_END": f"{{{{ {covered}['last_day'] }}}}",
+                "SALES_WINDOW_START": f"{{{{ {days}['first_day'] }}}}",
+                "SALES_WINDOW_END": f"{{{{ {days}['last_day'] }}}}",
             },
         ),
         profile_config=ProfileConfig(
@@ -167,3 +167,28 @@ def build_marts(uploaded: str) -> DbtTaskGroup:
             "dbt_cmd_global_flags": ["--no-write-json"],
         },
     )
+
+
+# A teardown, so that a run whose marts are right succeeds whatever becomes of the page. Not tried
+# again: the next run makes the page anew.
+@task(retries=0)
+def report_page() -> str:
+    """Write the page for analysts to the file that REPORT_PAGE names; return the file's path.
+
+    Raises:
+        AirflowSkipException: if REPORT_PAGE is not set, or a mart of this run was not built.
+    """
+    import os
+    from datetime import UTC, datetime
+
+    from report import marts, page
+
+    if not (path := os.environ.get("REPORT_PAGE")):
+        raise AirflowSkipException("REPORT_PAGE is not set: no page is wanted")
+    context = get_current_context()
+    run = context["dag_run"]
+    states = context["ti"].get_task_states(run.dag_id, task_group_id=MARTS, run_ids=[run.run_id])
+    if unbuilt := [name for name, state in states[run.run_id].items() if state != "success"]:
+        raise AirflowSkipException(f"not built: {', '.join(sorted(unbuilt))}; the page stays")
+    page.write(page.render(marts.read(), datetime.now(UTC)), Path(path))
+    return path

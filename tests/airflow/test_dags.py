@@ -35,8 +35,12 @@ print("<<<" + json.dumps({
             "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
             "retries": sorted({
                 (task.retries, task.retry_delay.total_seconds(), task.retry_exponential_backoff)
-                for task in dag.tasks
+                for task in dag.tasks if not task.is_teardown
             }),
+            "fails_no_run": [
+                task.task_id for task in dag.tasks
+                if task.is_teardown and not task.on_failure_fail_dagrun
+            ],
             "modes": {t.task_id: t.mode for t in dag.tasks if hasattr(t, "poke_interval")},
         }
         for dag in bag.dags.values()
@@ -105,8 +109,16 @@ def test_the_increment_goes_from_the_report_to_the_marts(bag: dict[str, Any]) ->
 def test_the_history_does_the_same_without_the_increment(bag: dict[str, Any]) -> None:
     tasks = bag["dags"]["sales_mart_history"]["tasks"]
     assert set(tasks) - {f"marts.{model}" for model in MODELS} == {
-        *("print_info", "generate_report", "get_report", "upload_user_order")
+        *("print_info", "generate_report", "get_report", "upload_user_order", "report_page")
     }
+
+
+def test_the_page_comes_last_and_fails_no_run(bag: dict[str, Any]) -> None:
+    for dag in bag["dags"].values():
+        assert dag["fails_no_run"] == ["report_page"]
+        before = set(dag["tasks"].pop("report_page"))
+        read = {name for names in dag["tasks"].values() for name in names}
+        assert before == {f"marts.{model}" for model in MODELS} - read != set()
 
 
 def test_waiting_for_the_report_frees_the_worker(bag: dict[str, Any]) -> None:

@@ -160,6 +160,12 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
         tasks = airflow.tasks(INCREMENT, [scheduled.run_id])
         assert max(task.try_number for task in tasks) > 1, "the kill met nothing"
 
+        # A page that cannot be written fails no run.
+        page = stack.settings.report_page
+        assert page.read_text().startswith("<!doctype html>")
+        page.unlink()
+        page.mkdir()
+
         # The week they share with it was built before it. At a moment: as the schedule then.
         for statement in ONE_DEADLOCK:
             query(stack, statement)
@@ -170,6 +176,8 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
             clear(airflow, run, task)
         assert ended(airflow, [plain, runs[-1]]) == ["success"] * 2
     runs.append(moment)
+    assert [task_state(airflow, run, "report_page") for run in (plain, history)] == ["failed"] * 2
+    page.rmdir()
     models = [airflow.tasks(run.dag_id, [run.run_id]) for run in (moment, history)]
     tries = [task.try_number for run in models for task in run if task.task_id == "marts.f_sales"]
     assert sorted(tries) == [1, 2], "the deadlock met nothing"
@@ -206,14 +214,19 @@ def test_the_main_job_on_real_deliveries_in_either_order(
             assert {question: query(stack, question) for question in FEBRUARY_2024} == FEBRUARY_2024
         said = capsys.readouterr().out
         assert said.count(f"{INCREMENT} {day}: success in") == 2
-        told = summary(stack.settings.warehouse, runs)
+        told = summary(stack.settings.warehouse, runs, stack.settings.report_page)
         assert re.search(r"f_sales +5,279\n", told) and "2024-W08" in told
         assert re.search(rf"{INCREMENT} {day} success +[0-9.]+\n", told)
+
+        written = stack.settings.report_page.read_text()
+        assert '"lastDay":"2024-02-25"' in written
 
         # Of this day there is no recording.
         with pytest.raises(PipelineError, match=r"2024-02-26: task get_increment failed") as error:
             job.run_increments([date(2024, 2, 26)])
         assert "no increment for 2024-02-26" in str(error.value), "the end of its log"
+        # Without marts no new page.
+        assert stack.settings.report_page.read_text() == written
 
     write_orders(tmp_path / f"increment_{day}__user_order_log_inc.csv", [])
     with service(stack, RecordedSource(tmp_path), today=date(2024, 3, 3)):
@@ -241,3 +254,4 @@ def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert query(stack, "select distinct date_id from mart.f_sales") == [(20240228,)]
+    assert '"lastDay":"2024-02-28"' in stack.settings.report_page.read_text()

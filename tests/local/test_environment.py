@@ -114,7 +114,7 @@ def test_a_server_that_only_some_programs_would_find_is_refused(
 def test_an_empty_setting_is_an_unset_one(tmp_path: Path) -> None:
     table = [*environment.WAREHOUSE, *environment.DBT_ACCOUNT, *environment.REPORT_API,
              *environment.AIRFLOW_METADATA, *environment.LIMITS, *environment.LIBPQ,
-             "HOME", "TMPDIR", "RECORDED", "TODAY"]  # fmt: skip
+             environment.PAGE, "HOME", "TMPDIR", "RECORDED", "TODAY"]  # fmt: skip
     empty = dict.fromkeys(table, "")
     assert Settings(empty, state=tmp_path).for_programs() == Settings({}, tmp_path).for_programs()
     theirs = {**OWN_SERVER, **REAL_API}
