@@ -4,7 +4,12 @@
     {%- set customer = 'period_name, ' ~ by_item ~ ' customer_id' -%}
 with sales as (
 
-    select * from {{ ref('f_sales') }} where not refund_flag
+    select * from {{ ref('f_sales') }}
+    where not refund_flag
+    {%- if run_window() is not none %}
+        {#- As a number: from the calendar the planner could not tell how few days these are. #}
+        and date_id >= {{ first_date_id_of_periods() }}
+    {%- endif %}
 
 ),
 
@@ -44,12 +49,6 @@ numbered as (
 
     {%- else %}
 
-all_periods as (
-
-    {{ calendar_periods('all') }}
-
-),
-
 starts as (
 
     select period_name, min(date_id) as start_id
@@ -64,7 +63,8 @@ customers as (
 
 ),
 
--- What they ordered before. Looked up customer by customer: a join would read all sales.
+-- What they ordered before. Looked up customer by customer in the mart: a join, or a query with a
+-- name of its own, would read all sales.
 earlier_days as (
 
     select
@@ -78,8 +78,8 @@ earlier_days as (
             {{ by_item }}
             min(date_id) as first_date_id,
             max(date_id) as last_date_id
-        from sales
-        where sales.customer_id = customers.customer_id and date_id < start_id
+        from {{ ref('f_sales') }} as sold
+        where sold.customer_id = customers.customer_id and not refund_flag and date_id < start_id
         {{ 'group by item_id' if item_id }}
     ) as earlier
 
@@ -88,13 +88,16 @@ earlier_days as (
 earlier as (
 
     select
-        {{ customer }},
+        earlier_days.{{ customer }},
         first_periods.period_id as first_period_id,
         case when first_periods.period_id = last_periods.period_id then 1 else 2 end as least_count
     from earlier_days
-    inner join all_periods as first_periods using (period_name)
-    inner join all_periods as last_periods using (period_name)
-    where first_periods.date_id = first_date_id and last_periods.date_id = last_date_id
+    inner join ({{ calendar_periods('all') }}) as first_periods
+        on first_periods.date_id = first_date_id
+        and first_periods.period_name = earlier_days.period_name
+    inner join ({{ calendar_periods('all') }}) as last_periods
+        on last_periods.date_id = last_date_id
+        and last_periods.period_name = earlier_days.period_name
 
 ),
 
