@@ -12,7 +12,7 @@ WEEK = [f"2024-02-{day}" for day in range(19, 26)]
 
 
 def lines(day: str, *, seed: int = 0, count: int = 12) -> list[dict[str, object]]:
-    """Some order lines of a day, refunds among them, that share customers and items with others."""
+    """Return some order lines of a day, with refunds; days share customers and items."""
     chance = random.Random(f"{day} {seed}")
     return [
         order(
@@ -32,26 +32,26 @@ def lines(day: str, *, seed: int = 0, count: int = 12) -> list[dict[str, object]
 
 
 class KnownShop:
-    """Delivers, and knows what the truth of each day is since the last accepted delivery."""
+    """Lands deliveries and remembers the lines of each day's last accepted delivery."""
 
     def __init__(self, warehouse: Warehouse, deliver: Deliver) -> None:
         self.warehouse = warehouse
         self._deliver = deliver
         self.days: dict[date, list[Mapping[str, Any]]] = {}
-        self.deliveries: dict[date, tuple[str, int]] = {}
+        self.deliveries: dict[date, tuple[str, int, bool]] = {}
         self._increments: set[date] = set()
 
     def deliver(
         self, first_day: str, orders: Sequence[Mapping[str, Any]], last_day: str | None = None
     ) -> None:
-        """Land a delivery for real and remember what it makes true."""
+        """Land a delivery and remember it."""
         self._deliver(first_day, orders, last_day, allow_empty=True)
         self.accepted(first_day, orders, last_day)
 
     def accepted(
         self, first_day: str, orders: Sequence[Mapping[str, Any]], last_day: str | None = None
     ) -> None:
-        """Remember a delivery that something else landed."""
+        """Remember a delivery that something else has landed."""
         first, last = date.fromisoformat(first_day), date.fromisoformat(last_day or first_day)
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         if last_day:
@@ -64,7 +64,9 @@ class KnownShop:
             ]
         loaded = sum(len(self.days[day]) for day in days)
         kind = "history" if last_day else "increment"
-        self.deliveries.update(dict.fromkeys(days, (kind, loaded)))
+        # The file has the column for all lines if any line has a status.
+        refunds_known = any("status" in line for line in orders)
+        self.deliveries.update(dict.fromkeys(days, (kind, loaded, refunds_known)))
 
     def assert_marts_equal_a_fresh_build(self) -> None:
         """Compare every mart with the oracle, row for row."""

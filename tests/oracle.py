@@ -17,7 +17,7 @@ def expected_marts(
 ) -> dict[str, Rows]:
     """Return the rows of every mart for the last accepted order lines of each day.
 
-    `deliveries` has of each day the kind of its delivery and how many lines that one loaded.
+    `deliveries` maps each day to kind, number of loaded lines and `refunds_known` of its delivery.
     """
     delivered = sorted((int(f"{day:%Y%m%d}"), *what) for day, what in deliveries.items())
     lines = pd.DataFrame([{**line, "day": day} for day, lines in days.items() for line in lines])
@@ -157,5 +157,5 @@ QUERIES = {
         "select first_period_id, period_id, item_id, customers_count, first_returns_count,"
         " orders_count, revenue::float from mart.f_item_cohort"
     ),
-    "f_delivery_day": "select date_id, kind, loaded_count from mart.f_delivery_day",
+    "f_delivery_day": "select date_id, kind, loaded_count, refunds_known from mart.f_delivery_day",
 }

@@ -1,8 +1,9 @@
-"""What dbt and the database tell of each column, and that the documents' SQL runs."""
+"""The descriptions in dbt and in the database, and the SQL of docs/data_model.md."""
 
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,22 @@ COMMENTS = """
     where relnamespace = 'mart'::regnamespace and relkind = 'r' and attnum > 0
         and not attisdropped
 """
+
+
+SECTIONS = re.split(r"^## ", (ROOT / "docs" / "data_model.md").read_text(), flags=re.M)
+# A query stands between backquotes on one line, or in a block of its own.
+QUERY = r"`(select [^`]+)`|```sql\n(.+?)```"
+QUERIES = [
+    (section.splitlines()[0], query)
+    for section in SECTIONS
+    for query in re.findall(QUERY, section, re.S)
+]
+
+
+def documented(question: str) -> str:
+    """Return the query that answers this question in docs/data_model.md."""
+    (found,) = re.findall(rf"{re.escape(question)}\*\s+(?:{QUERY})", "## ".join(SECTIONS), re.S)
+    return "".join(found)
 
 
 @pytest.fixture
@@ -112,6 +129,37 @@ def test_the_documentation_is_one_page_of_our_own(warehouse: Warehouse, dbt_targ
     assert "exposure.retail_retention.report" in page
 
 
+def test_the_share_of_revenue_from_customers_who_came_back_counts_each_customer_once(
+    warehouse: Warehouse, dbt: Dbt, deliver: Deliver
+) -> None:
+    first, second = "2024-02-18", "2024-02-19"  # the end of one week, the start of the next
+    deliver(first, [order("a", first, customer_id=1, item_id=1, payment_amount=100)])
+    deliver(
+        second,
+        [
+            # One customer came back, for another item; the other is new and orders one item twice.
+            order("b", second, customer_id=1, item_id=2, payment_amount=30),
+            order("c", second, customer_id=2, item_id=1, payment_amount=35),
+            order("d", second, customer_id=2, item_id=1, payment_amount=35),
+        ],
+    )
+    dbt.run()
+    came_back = documented(
+        "What share of a week's revenue is from customers who came back, having first ordered in an"
+        " earlier week?"
+    )
+    assert dict(warehouse.query(came_back)) == {"2024-W07": 0, "2024-W08": Decimal("0.3")}
+    more_than_once = documented(
+        "What share of an item's revenue in a week is from customers who ordered it more than once"
+        " in that week?"
+    )
+    assert sorted(warehouse.query(more_than_once)) == [
+        ("2024-W07", 1, 0),
+        ("2024-W08", 1, 1),
+        ("2024-W08", 2, 0),
+    ]
+
+
 @pytest.fixture(scope="module")
 def built(
     server: EmbeddedPostgres,
@@ -125,15 +173,6 @@ def built(
             shop.deliver(day, lines(day))
         dbt_parsed.run()
         yield warehouse
-
-
-SECTIONS = re.split(r"^## ", (ROOT / "docs" / "data_model.md").read_text(), flags=re.M)
-# Between backquotes on one line, or in a block of its own.
-QUERIES = [
-    (section.splitlines()[0], query)
-    for section in SECTIONS
-    for query in re.findall(r"`(select [^`]+)`|```sql\n(.+?)```", section, re.S)
-]
 
 
 @pytest.mark.parametrize(("section", "query"), QUERIES)
