@@ -59,9 +59,9 @@ def test_the_settings_of_the_readme_are_those_that_count(tmp_path: Path) -> None
     cells = re.findall(r"^\| (`.*?) \|", table.partition("\n## ")[0], re.M)
     told = {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
     e = environment
-    groups = (e.WAREHOUSE, e.DBT_ACCOUNT, e.REPORT_API, e.AIRFLOW_METADATA, e.LIMITS)
+    groups = (e.WAREHOUSE, e.DBT_ACCOUNT, e.REPORT_API, e.AIRFLOW_METADATA, e.LIMITS, [e.PAGE])
     assert told == {name for group in groups for name in group}
-    caller = dict.fromkeys([*told, *e.LIBPQ], "5433") | REAL_API
+    caller = dict.fromkeys([*told, *e.LIBPQ], "5433") | REAL_API | {e.PAGE: "/pages/report.html"}
     assert caller.items() <= Settings(caller, state=tmp_path).for_programs().items()
 
 
