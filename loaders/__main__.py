@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 after printing why it failed."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # names are Russian, whatever the locale says
+        sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale: names are Russian
     try:
         if options.command == "quarantine":
             _quarantine(options)
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # The reader (`| head`) has enough; what is still in the buffer must not raise again.
+        # The reader (`| head`) has closed the pipe. Flushing the buffer must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     print(result.describe())

@@ -1,4 +1,4 @@
-"""What a delivery is: one file of order lines for the days it covers."""
+"""A delivery: one file of order lines for the days that it covers."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ def parse_day(text: str) -> date:
     """Return the day that `text` names: 2024-02-25, and in no other form.
 
     Raises:
-        TerminalError: if it names none.
+        TerminalError: if `text` names no day.
     """
     try:
         if _DAY.fullmatch(text):
@@ -27,7 +27,7 @@ def parse_day(text: str) -> date:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery as the report API announces it, before anything of it was read.
+    """One delivery as the report API announces it, before its file is read.
 
     `kind` is `increment` (one day) or `history` (first to last day, both included).
     """
@@ -41,7 +41,7 @@ class Delivery:
 
     @property
     def name(self) -> str:
-        """The delivery as messages name it."""
+        """The name of the delivery in messages."""
         if self.kind == "increment":
             return f"increment {self.first_day}"
         return f"history {self.first_day} to {self.last_day}"
@@ -56,7 +56,7 @@ class Delivery:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Take back what `as_json` gave."""
+        """Return the delivery that `as_json` described."""
         return cls(
             **{
                 **values,

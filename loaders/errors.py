@@ -1,8 +1,8 @@
-"""What can go wrong, split by what an orchestrator should do about it."""
+"""Errors, divided by what an orchestrator should do about them."""
 
 
 class LoaderError(Exception):
-    """Any failure that a sentence explains."""
+    """A failure; its text is a sentence for a person."""
 
 
 class TransientError(LoaderError):
@@ -10,8 +10,8 @@ class TransientError(LoaderError):
 
 
 class TerminalError(LoaderError):
-    """Trying again will not help: somebody has to look."""
+    """Trying the same step again will not help: a person has to look."""
 
 
 class DeliveryRefused(TerminalError):
-    """The delivery as a whole cannot be accepted; the data it would have replaced stay."""
+    """The whole delivery is refused; the data that it would have replaced stay."""

@@ -1,7 +1,7 @@
-"""HTTP as the loader needs it: bounded, complete or an error, and every error explained.
+"""HTTP for the loader: every answer is limited, and is complete or an error with an explanation.
 
-Where a client is made for https, nothing is fetched without TLS. A redirect is only followed where
-`follow` is asked to, and carries no header of the caller's.
+A client for https fetches nothing without TLS. Only `follow` follows redirects, without the
+caller's headers.
 """
 
 import gzip
@@ -21,9 +21,9 @@ from urllib3.util import Retry
 
 from loaders.errors import LoaderError, TerminalError, TransientError
 
-# "Too slow", "too many" and whatever is the service's own fault.
+# "Too slow", "too many requests", and faults of the service itself.
 BUSY_STATUSES = (408, 429, *range(500, 600))
-# The storage has never been seen to redirect; a loop must end.
+# We have never seen the storage redirect. The limit ends a loop.
 MAX_REDIRECTS = 3
 BLOCK_BYTES = 64 * 1024
 
@@ -41,18 +41,18 @@ _EXPLANATIONS = (
 class Limits:
     """How long the client waits, how often it asks again, and how much it takes."""
 
-    # The service answers a call at once or not at all.
+    # The service answers a call at once, or not at all.
     connect_seconds: float = 5
     silence_seconds: float = 30  # between two bytes
-    # At once, then after 1, 2 and 4 s, or as a Retry-After says. What lasts longer is for whoever
-    # calls: an orchestrator holds no worker while it waits.
+    # At once, then after 1, 2 and 4 s, or as a Retry-After says. The caller handles longer faults:
+    # an orchestrator holds no worker while it waits.
     retries: int = 4
     backoff_seconds: float = 0.5
     retry_after_seconds: int = 60
     # An answer has about 1 KB.
     answer_bytes: int = 1024**2
     answer_seconds: float = 60
-    # A day has about 200 KB and a history 4 MB: what is larger or slower is something else.
+    # A day has about 200 KB and a history 4 MB. A larger or slower file is no delivery.
     # Counted after decompression.
     file_bytes: int = 2 * 1024**3
     file_seconds: float = 10 * 60
@@ -64,7 +64,7 @@ class HttpClient:
     Args:
         limits: how long to wait, how often to ask again, how much to take.
         headers: sent with every request.
-        plain: whether addresses without TLS may be asked, too.
+        plain: whether the client may also ask addresses without TLS.
     """
 
     def __init__(self, limits: Limits, headers: Mapping[str, str], *, plain: bool) -> None:
@@ -74,10 +74,10 @@ class HttpClient:
         adapter = HTTPAdapter(
             max_retries=Retry(
                 total=limits.retries,
-                # TLS that failed once fails again.
+                # If TLS fails once, it fails again.
                 other=0,
-                # Connecting is tried again for any method; what was sent, only where that is
-                # harmless.
+                # Connecting is tried again for every method. A request that was sent is repeated
+                # only if that is harmless.
                 allowed_methods=("GET",),
                 status_forcelist=BUSY_STATUSES,
                 backoff_factor=limits.backoff_seconds,
@@ -113,12 +113,13 @@ class HttpClient:
             raise TerminalError(f"{shown(url)}: only {allowed} is fetched") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             if isinstance(error, requests.exceptions.InvalidHeader) or type(error) is ValueError:
-                # Our own are checked with the settings: it is the Retry-After of a busy service.
+                # The settings have checked our own headers, so this is the Retry-After of a busy
+                # service.
                 raise TransientError(f"{shown(url)}: busy, for a time not understood") from error
             raise _explained(error, shown(url)) from error
 
     def follow(self, url: str) -> requests.Response:
-        """Ask for a file, wherever it has moved; raise as `ask` does."""
+        """Ask for a file, following redirects; raise as `ask` does."""
         for _ in range(MAX_REDIRECTS + 1):
             response = self.ask("GET", url)
             if not response.is_redirect:
@@ -132,14 +133,14 @@ class HttpClient:
 
 
 class _Session(requests.Session):
-    """Leaves redirects to us: requests reads a redirect's body, however long, to the end."""
+    """Follows no redirects: requests would read a redirect's body, however long, to its end."""
 
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
         return iter(())
 
 
 class Body(io.RawIOBase):
-    """The body of an answer as it arrives: whole and in time, or an error."""
+    """The body of an answer as it arrives: complete and in time, or an error."""
 
     def __init__(self, response: requests.Response, name: str, seconds: float) -> None:
         self._raw, self._name, self._seconds = response.raw, name, seconds
@@ -149,13 +150,13 @@ class Body(io.RawIOBase):
 
     @property
     def tells_its_end(self) -> bool:
-        """Whether a cut-off body shows: by its length, its chunks, or the end of its gzip."""
+        """Whether length, chunks or the end of the gzip data would show that a body was cut off."""
         known_length = self._raw.chunked or self._raw.length_remaining is not None
         return known_length or self._encoding == "gzip"
 
     def blocks(self, max_bytes: int) -> Iterator[bytes]:
-        """Give the content, decompressed as it comes, so that a small body cannot grow large."""
-        # Plain was asked for; a storage may keep a file compressed all the same.
+        """Yield the content, decompressed as it arrives, so that a small body cannot grow large."""
+        # The request asks for plain text, but a storage may send a file that it keeps compressed.
         if self._encoding == "gzip":
             source: io.RawIOBase | gzip.GzipFile = gzip.GzipFile(fileobj=self)
         elif self._encoding == "identity":
@@ -183,7 +184,7 @@ class Body(io.RawIOBase):
                 f"{self._name}: not here after {self._seconds:.0f} s ({self._received} bytes were)"
             )
         try:
-            # What has arrived, at once: a full block of a dripping body may never come.
+            # Take what has arrived at once: a slow sender may never fill a block.
             block = self._raw.read1(len(target), decode_content=False) or b""
         except urllib3.exceptions.HTTPError as error:
             raise TransientError(f"{self._name}: cut off after {self._received} bytes") from error
@@ -203,7 +204,7 @@ def refuse_status(response: requests.Response, name: str) -> None:
 
 
 def _explained(error: Exception, name: str) -> LoaderError:
-    """Say what went wrong below HTTP, and whether another try may help."""
+    """Return the error for a failure below HTTP; its class says whether another try may help."""
     # requests wraps urllib3's MaxRetryError, which wraps the reason.
     while isinstance(
         inner := getattr(error, "reason", None) or next(iter(error.args), None), Exception
@@ -232,7 +233,7 @@ def host_of(url: str) -> str | None:
 
 
 def shown(url: str) -> str:
-    """The address as messages show it: a query may hold a signature, a host a password."""
+    """Return the address for messages, without query and password, which may be secret."""
     if host_of(url) is None:
         return "an address without a host"
     parts = urlsplit(url)

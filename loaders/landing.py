@@ -1,8 +1,9 @@
-"""Lands a delivery in schema `staging`: replaces the days it covers, whole, in one transaction.
+"""Lands a delivery in schema `staging`: one transaction replaces all days that it covers.
 
-Data flow: lines of the file -> COPY into a temporary table -> old rows of the days out, the first
-line of every key in -> repetitions and conflicts told apart -> checks -> ledger, quarantine ->
-commit. A refused delivery writes its ledger row and its rejected lines, and no order line.
+Data flow: lines of the file -> COPY into a temporary table -> delete the old rows of the days and
+insert the first line of every key -> tell repetitions from conflicts -> checks -> ledger,
+quarantine -> commit. A refused delivery writes its ledger row and its rejected lines, and no order
+line.
 """
 
 import csv
@@ -31,16 +32,16 @@ from loaders.order_file import (
 )
 from loaders.warehouse import lock, row, transaction, tried_again
 
-# What the lines of one item may total on one day, in the shop's currency: the columns of
+# The limit for the sum of one item's lines on one day, in the shop's currency. The columns of
 # mart.f_customer_retention are numeric(12, 2), and its longest period has 31 days.
 MAX_ITEM_DAY_AMOUNT = Decimal("322580645.16")
 
 _ORDERS = ", ".join(ORDER_COLUMNS)
-# What an acceptable line of `incoming` holds for each of these columns.
+# The expression of each column for an acceptable line of `incoming`.
 _VALUES = {name: f"incoming.{name}" for name in ORDER_COLUMNS}
 _VALUES["status"] = f"coalesce(incoming.status, '{DEFAULT_STATUS}')"
-# The first line of every key, of those that are acceptable by themselves. In the order of the index
-# of staging.user_order_log, which is faster to fill that way.
+# The first line of every key among the lines that are acceptable by themselves. The order is that
+# of the index of staging.user_order_log, because sorted rows fill an index faster.
 _FIRSTS = f"""
     select distinct on (cast(date_time as date), uniq_id)
         line_number, {", ".join(f"{value} as {name}" for name, value in _VALUES.items())}
@@ -48,13 +49,13 @@ _FIRSTS = f"""
     where reason is null
     order by cast(date_time as date), uniq_id, line_number
 """  # noqa: S608 - the names are this module's own
-# Of a line without text, which only has a number.
+# Stands for a line without text, which has only a number.
 _BLANK = "blank"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Lines of a delivery. received = loaded + repeated + rejected; superseded ones are beside."""
+    """Numbers of lines. received = loaded + repeated + rejected; `superseded` is not part of it."""
 
     received: int
     loaded: int
@@ -64,7 +65,7 @@ class Counts:
 
 
 class DayTotal(NamedTuple):
-    """What was loaded for one day and status; `payment_amount` in the shop's currency."""
+    """The lines loaded for one day and status; `payment_amount` in the shop's currency."""
 
     date: date
     status: str
@@ -75,10 +76,10 @@ class DayTotal(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What became of a delivery.
+    """The result of landing a delivery.
 
-    `days` are those that it holds now, in order: without the days it left to another delivery, and
-    none if it was refused.
+    `days` are the days that it holds now, in order. Days that it left to another delivery are not
+    among them; a refused delivery has none.
     """
 
     delivery: Delivery
@@ -91,16 +92,16 @@ class LoadResult:
 
     @property
     def first_day(self) -> date:
-        """The first day to build the marts for; where no day was replaced, that of the delivery."""
+        """The first day to build the marts for: of `days`, else of the delivery."""
         return self.days[0] if self.days else self.delivery.first_day
 
     @property
     def last_day(self) -> date:
-        """The last day to build the marts for, as `first_day`."""
+        """The last day to build the marts for, chosen like `first_day`."""
         return self.days[-1] if self.days else self.delivery.last_day
 
     def describe(self) -> str:
-        """Return the lines an operator reads."""
+        """Return the lines for the operator."""
         counts = self.counts
         text = [
             f"{self.delivery.name}: {self.outcome}",
@@ -125,7 +126,7 @@ class LoadResult:
 
 
 def described(reasons: dict[str, int]) -> str:
-    """Return reasons and how many lines each has, most frequent first."""
+    """Return the reasons with their numbers of lines, most frequent first."""
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{reason} {number}" for reason, number in ordered)
 
@@ -144,14 +145,14 @@ def land(
     """Replace the days that `delivery` covers by the order lines of its file.
 
     Args:
-        orders: opens the file; called again if the transaction has to be tried again.
-        started_at: when the load began, by `warehouse_clock`, before the file was fetched.
+        orders: opens the file; called once for each try of the transaction.
+        started_at: when the load began, by `warehouse.clock`, before the file was fetched.
         max_rejected_share: 0 to 1; a larger share of rejected lines refuses the delivery.
         allow_empty: let the delivery empty days that have order lines.
-        dry_run: do everything, then roll back.
+        dry_run: do everything, and roll back at the end.
 
     Raises:
-        DeliveryRefused: nothing of the delivery was loaded; the message says why.
+        DeliveryRefused: the message says why; nothing of the delivery was loaded.
         TransientError: if the warehouse went away, is busy, or stayed deadlocked.
     """
 
@@ -159,7 +160,7 @@ def land(
         with orders() as file, transaction(commit=not dry_run) as cursor:
             _copy_file(cursor, file)
             lock(cursor, "staging.user_order_log")
-            # A file that could not be read says nothing about any day.
+            # A file that cannot be read says nothing about its days.
             days = [] if file.refusal else _covered_days(cursor, delivery, started_at)
             accepted, superseded, reasons = _judge_alone(cursor, days)
             held = _days_with_lines(cursor, days)
@@ -202,7 +203,7 @@ def land(
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What became of rejected lines that were judged again; `days` are those the delivery holds."""
+    """The result of judging rejected lines again; `days` are the days the delivery holds."""
 
     counts: Counts
     reasons: dict[str, int]
@@ -212,14 +213,14 @@ class ReplayResult:
 def replay(delivery_id: int, lines: Callable[[], Iterable[JudgedLine]]) -> ReplayResult:
     """Add to an accepted delivery those of its rejected lines that are acceptable now.
 
-    Lines are known by their number. One that is not in quarantine, or no longer, is passed over, so
-    that a second run changes nothing; one of a day that another delivery holds by now stays there.
+    Lines are identified by number. A line that is not in quarantine, or no longer, is ignored, so a
+    second run changes nothing. A line of a day that another delivery holds by now stays there.
 
     Args:
-        lines: gives the lines, judged; called again if the transaction has to be tried again.
+        lines: yields the judged lines; called once for each try of the transaction.
 
     Raises:
-        DeliveryRefused: if the marts could not hold the sum; nothing was changed.
+        DeliveryRefused: if the marts cannot hold the sum; nothing was changed.
         TransientError: as `land`.
     """
 
@@ -248,7 +249,7 @@ def replay(delivery_id: int, lines: Callable[[], Iterable[JudgedLine]]) -> Repla
 
 
 def _copy_file(cursor: Cursor, file: OrderFile) -> None:
-    """Bring every line of a file into a temporary table; its columns are those of the file."""
+    """Copy every line of a file into a temporary table with the columns of the file."""
     if file.rules is None:
         _create_incoming(cursor, ())
         return
@@ -262,19 +263,19 @@ def _copy_file(cursor: Cursor, file: OrderFile) -> None:
 
 
 def _copy_lines(cursor: Cursor, lines: Iterable[JudgedLine]) -> None:
-    """Bring judged lines into a temporary table, under their own numbers."""
+    """Copy judged lines into a temporary table, with their own numbers."""
     _create_incoming(cursor, ())
     columns = [*ORDER_COLUMNS, "reason", "raw_line", "day", "line_number"]
     _copy(cursor, columns, map(_csv_writer(columns), lines))
 
 
 def _create_incoming(cursor: Cursor, ignored: Iterable[str]) -> None:
-    """Make the table of lines as they come.
+    """Make the temporary table for the lines of the file.
 
-    `reason`, `raw_line` and `day` are those of rejected lines, whose order columns are null. The
-    columns `ignored` are text that nobody reads.
+    Rejected lines fill `reason`, `raw_line` and `day`; their order columns are null. The columns
+    `ignored` are text that nothing reads.
     """
-    # For one sort and one join; compiling their expressions costs more than it saves.
+    # Compiling expressions costs more than it saves for one sort and one join.
     cursor.execute("select set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
     cursor.execute(
         f"""
@@ -284,7 +285,7 @@ def _create_incoming(cursor: Cursor, ignored: Iterable[str]) -> None:
         with no data
         """  # noqa: S608
     )
-    # PostgreSQL numbers the lines as they come. The header is line 1.
+    # PostgreSQL numbers the lines in the order of the COPY. The header is line 1.
     added = ["line_number bigint generated by default as identity (start 2 cache 1000)"]
     added += [f"{name} text" for name in ignored]
     cursor.execute(f"alter table incoming add {', add '.join(added)}")
@@ -296,14 +297,15 @@ def _copy(cursor: Cursor, columns: Iterable[str], chunks: Iterator[bytes]) -> No
     try:
         cursor.copy_expert(statement, stream)
     except psycopg2.errors.QueryCanceled:
-        # An interruption, or a file that cannot be read, would be told as PostgreSQL's own.
+        # Else an interruption, or a file that cannot be read, would look like an error of
+        # PostgreSQL.
         if stream.error is not None:
             raise stream.error from None
         raise
 
 
 class _Stream(io.BufferedIOBase):
-    """What COPY reads from: one chunk at a time, of any size, made when it is asked for."""
+    """The file that COPY reads from: each chunk, of any size, is made when COPY asks for it."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -324,7 +326,7 @@ def _file_as_csv(file: OrderFile, columns: Sequence[str]) -> Iterator[bytes]:
     for lines in file:
         yield from repeat(blank, lines.line_number - next_number)
         if isinstance(lines, PlainLines):
-            # Without reason, raw line and day.
+            # The columns without reason, raw line and day.
             text = lines.text.replace(b"\n", b",,,\n")
             next_number = lines.line_number + lines.line_count
         else:
@@ -334,7 +336,7 @@ def _file_as_csv(file: OrderFile, columns: Sequence[str]) -> Iterator[bytes]:
 
 
 def _csv_writer(columns: Sequence[str]) -> Callable[[JudgedLine], bytes]:
-    """Return what makes a line of CSV with these columns; those that are ignored stay empty."""
+    """Return a function that makes a line of CSV with these columns; ignored ones stay empty."""
     writer = csv.writer(_Echo(), lineterminator="\n")
 
     def as_csv(line: JudgedLine) -> bytes:
@@ -346,17 +348,17 @@ def _csv_writer(columns: Sequence[str]) -> Callable[[JudgedLine], bytes]:
 
 
 class _Echo:
-    """A file for csv.writer, which returns what the file's `write` returns."""
+    """A file for csv.writer: `writerow` returns what this `write` returns."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def _covered_days(cursor: Cursor, delivery: Delivery, started_at: datetime) -> list[date]:
-    """The days the delivery replaces.
+    """Return the days that the delivery replaces.
 
-    A history load leaves alone what an increment delivered, which knows more; and any load what
-    another delivered that began later: a task that outlives its own retry must not undo it.
+    A history leaves alone the days of increments, which know refunds. Every load leaves alone a day
+    whose delivery began later: a task that outlives its own retry must not undo the retry.
     """
     cursor.execute(
         """
@@ -384,10 +386,10 @@ def _covered_days(cursor: Cursor, delivery: Delivery, started_at: datetime) -> l
 
 
 def _judge_alone(cursor: Cursor, days: list[date]) -> tuple[int, int, dict[str, int]]:
-    """Count the lines that are acceptable by themselves, those of other days, and, by reason, the
-    rejected ones; leave in `incoming` what counts for these days.
+    """Count the lines that are acceptable by themselves, the lines of other days, and the rejected
+    lines by reason. Leave in `incoming` only the lines for these days.
     """
-    # Not true of a day that is not known, as the list is never empty.
+    # The condition is not true for an unknown day, because the list is never empty.
     of_another_day = """
         coalesce(day, cast(date_time as date)) != all(date 'infinity' || %(days)s::date[])
     """
@@ -422,7 +424,7 @@ def _days_with_lines(cursor: Cursor, days: list[date]) -> set[date]:
 
 
 def _replace(cursor: Cursor, days: list[date]) -> int:
-    """Put the first line of every key in place of what these days held; return how many."""
+    """Replace the rows of these days by the first line of every key; return how many."""
     cursor.execute(
         "delete from staging.user_order_log where cast(date_time as date) = any(%s::date[])",
         (days,),
@@ -431,8 +433,8 @@ def _replace(cursor: Cursor, days: list[date]) -> int:
 
 
 def _add(cursor: Cursor, days: list[date]) -> int:
-    """Put the first line of every key that these days do not hold yet beside what they hold, and
-    into the table `added`; return how many."""
+    """Add the first line of every key that these days do not hold yet, and keep these lines in the
+    table `added`; return how many."""
     cursor.execute(
         f"""
         create temporary table added on commit drop as
@@ -458,7 +460,7 @@ def _insert(cursor: Cursor, firsts: str) -> int:
 
 
 def _judge_beside(cursor: Cursor, firsts: str, days: list[date]) -> dict[str, int]:
-    """Reject the lines that contradict the first one of their key, which stands in `firsts`."""
+    """Reject the lines that contradict the first line of their key, which is in `firsts`."""
     conflicts = _without_nested_loops(
         cursor,
         f"""
@@ -477,9 +479,9 @@ def _judge_beside(cursor: Cursor, firsts: str, days: list[date]) -> dict[str, in
 
 
 def _without_nested_loops(cursor: Cursor, statement: str, parameters: dict[str, Any]) -> int:
-    """Change rows by joining tables of which there are no statistics yet; return how many.
+    """Run a statement that joins tables without statistics; return how many rows it changed.
 
-    The planner takes such tables for small, and would compare every row with every other.
+    The planner assumes that such tables are small, and would compare every row with every other.
     """
     cursor.execute("set local enable_nestloop = off")
     cursor.execute(statement, parameters)
@@ -495,8 +497,8 @@ def _counts(accepted: int, loaded: int, superseded: int, reasons: dict[str, int]
 
 
 def _totals(cursor: Cursor, days: list[date]) -> tuple[list[DayTotal], str | None]:
-    """Return what stands in staging for these days, and why it must not, if the marts cannot hold
-    it."""
+    """Return the totals of these days in staging, and the reason to refuse them if the marts cannot
+    hold them."""
     cursor.execute(
         """
         select day, status, row_count, quantity, payment_amount, item_id
@@ -568,7 +570,7 @@ def _record(
     sha256: str,
     started_at: datetime,
 ) -> int:
-    """Write the ledger row, and which delivery the days now come from; return its number."""
+    """Write the ledger row and the delivery of each day; return the number of the delivery."""
     cursor.execute(
         """
         insert into staging.delivery (
@@ -612,8 +614,8 @@ def _record(
 
 
 def _quarantine(cursor: Cursor, delivery_id: int, file: OrderFile) -> None:
-    """Keep the rejected lines. Those in conflict came with their values only: the file has their
-    text."""
+    """Write the rejected lines to quarantine. Lines in conflict have values only, so their text is
+    read from the file."""
     columns = "delivery_id, line_number, reason, raw_line"
     cursor.execute(
         f"""
@@ -636,7 +638,7 @@ def _quarantine(cursor: Cursor, delivery_id: int, file: OrderFile) -> None:
 
 
 def _keep_rejected(cursor: Cursor, delivery_id: int) -> None:
-    """Keep of `incoming` what is in quarantine still, and may be judged again."""
+    """Keep in `incoming` only lines that are still in quarantine and may be judged again."""
     _without_nested_loops(
         cursor,
         """
@@ -648,7 +650,7 @@ def _keep_rejected(cursor: Cursor, delivery_id: int) -> None:
         """,
         {"delivery_id": delivery_id},
     )
-    # As kept they may look acceptable, but that is not what was delivered: only a correction helps.
+    # Their kept text may look acceptable but was not delivered so: they need a correction.
     _without_nested_loops(
         cursor,
         """
@@ -661,7 +663,7 @@ def _keep_rejected(cursor: Cursor, delivery_id: int) -> None:
 
 
 def _record_replay(cursor: Cursor, delivery_id: int, counts: Counts) -> None:
-    """Mark the lines that left quarantine, and move them in the ledger row."""
+    """Mark the lines that left quarantine, and count them as loaded or repeated in the ledger."""
     _without_nested_loops(
         cursor,
         """

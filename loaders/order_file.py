@@ -1,12 +1,12 @@
 """Reads a file of order lines and judges every line by itself.
 
-One physical line is one order line: no field of the service holds a line break, and taking lines
-one by one keeps an unclosed quote from swallowing the rest of the file. What the rules mean stands
-in docs/data_model.md.
+One physical line is one order line: no field of the service holds a line break, and reading line by
+line keeps an unclosed quote from swallowing the rest of the file. docs/data_model.md explains the
+rules.
 
-Nearly every line is plain: acceptable as it stands. Each column's rule says which of its values
-are; put together, the rules find in one step how far a piece of the file is plain, and PostgreSQL
-reads that piece as it is. Only the other lines are taken apart here
+Nearly every line is plain, which means acceptable as it stands. The rule of each column says which
+values are. Joined, the rules match a stretch of plain lines in one step, and PostgreSQL reads that
+stretch as it is. This module splits only the other lines into fields
 (docs/decisions/0006-landing.md).
 """
 
@@ -22,20 +22,20 @@ from typing import Any, NamedTuple, Protocol, TextIO
 from loaders.errors import DeliveryRefused
 
 STATUSES = ("shipped", "refunded")
-# Of a line without a status, and of every line of a file without that column.
+# The status of a line without one, and of every line of a file without that column.
 DEFAULT_STATUS = "shipped"
 # The span of mart.d_calendar.
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2049, 12, 31)
-# Of staging.user_order_log.
+# The sizes of the columns of staging.user_order_log.
 UNIQ_ID_LENGTH, NAME_LENGTH = 32, 100
 MAX_INTEGER, MAX_BIGINT = 2**31 - 1, 2**63 - 1
-# In characters; a real line has about 150. Longer ones are read in pieces, so that memory stays
-# flat.
+# In characters; a real line has about 150. Longer lines are read in pieces, so that memory does not
+# grow.
 MAX_LINE_LENGTH = 64 * 1024
-# A plain line of so many columns is not longer than that.
+# A plain line with this many columns is not longer than MAX_LINE_LENGTH.
 MAX_COLUMNS = 500
 
-# Reasons whose raw line is not what was delivered: bytes as escapes, or the start of the line only.
+# With these reasons the raw line is not as delivered: it has bytes as escapes, or only its start.
 ALTERED = ("not_utf8", "nul_byte", "line_too_long")
 
 _TIME = r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6}+)?)?"
@@ -44,7 +44,7 @@ _INTEGER = re.compile(r"[0-9]{1,19}")
 _AMOUNT = re.compile(r"0*[0-9]{1,8}(\.[0-9]{1,2})?")
 
 _BYTE_ORDER_MARK = "\ufeff"
-# Characters are bytes while the file is read. A character has four at most.
+# While the file is read, a character is a byte. In UTF-8 a character has at most four bytes.
 _BLOCK = 64 * 1024
 _LONGEST_LINE = 4 * MAX_LINE_LENGTH
 
@@ -52,7 +52,7 @@ _LONGEST_LINE = 4 * MAX_LINE_LENGTH
 class _Rejected(Exception):
     """The line cannot be accepted.
 
-    `reason` is what quarantine shows, if not the name of the column; `hint` what to do about it.
+    `reason` is what quarantine shows (by default the column's name); `hint` says what to do.
     """
 
     def __init__(self, reason: str = "", hint: str = "") -> None:
@@ -61,10 +61,10 @@ class _Rejected(Exception):
 
 
 class Rule(Protocol):
-    """What is acceptable in a column.
+    """Which values of a column are acceptable.
 
-    `plain` is a regular expression of values that are acceptable as they stand: PostgreSQL's COPY
-    reads each to what `judge` returns. It is matched over bytes.
+    `plain` is a regular expression, over bytes, for values that are acceptable as they stand:
+    PostgreSQL's COPY reads each as the value that `judge` returns.
     """
 
     @property
@@ -75,7 +75,7 @@ class Rule(Protocol):
 
 
 class UniqId:
-    # Printable ASCII without blank, quote and comma.
+    # Printable ASCII except blank, quote and comma.
     plain = rf"[!#-+\--~]{{1,{UNIQ_ID_LENGTH}}}+"
 
     def judge(self, text: str) -> str:
@@ -87,7 +87,7 @@ class UniqId:
 
 @dataclass(frozen=True)
 class Moment:
-    """Of the days from the first to the last that the delivery covers, both included."""
+    """A moment on a day that the delivery covers, first and last day included."""
 
     first_day: date
     last_day: date
@@ -120,7 +120,7 @@ class Integer:
 
     @property
     def plain(self) -> str:
-        # With a digit less than the largest none is larger.
+        # A number with fewer digits than the largest is not larger.
         return rf"[{self.smallest}-9][0-9]{{0,{len(str(self.largest)) - 2}}}+"
 
     def judge(self, text: str) -> int:
@@ -148,7 +148,7 @@ class Amount:
 
 
 class Name:
-    # So many bytes are no more characters.
+    # So many bytes are at most so many characters.
     plain = rf'[^,"\n\0]{{0,{NAME_LENGTH}}}+'
 
     def judge(self, text: str) -> str:
@@ -181,20 +181,20 @@ class OrderLine(NamedTuple):
     item_name: str
     quantity: int
     payment_amount: Decimal
-    # Files from before refunds do not have it.
+    # Files from before refunds have no status.
     status: str = DEFAULT_STATUS
 
 
 ORDER_COLUMNS = OrderLine._fields
 REQUIRED_COLUMNS = tuple(name for name in ORDER_COLUMNS if name != "status")
-# id numbers the lines of one file and is no key.
+# `id` numbers the lines of one file and is not a key.
 KNOWN_COLUMNS = (*ORDER_COLUMNS, "id")
 
 
 def _rules(first_day: date, last_day: date) -> dict[str, Rule]:
     """Return the rule of each column, for a delivery of these days.
 
-    The order is that in which they are judged: the first to fail is the reason.
+    They are judged in this order; the first that fails gives the reason.
     """
     return {
         "date_time": Moment(first_day, last_day),
@@ -215,8 +215,8 @@ def _rules(first_day: date, last_day: date) -> dict[str, Rule]:
 class JudgedLine(NamedTuple):
     """A data line of the file: accepted by the rules of a single line, or the reason why not.
 
-    `day` is that of the line, also of a rejected one if that much could be read. `hint` says, for
-    some reasons, what to do about it.
+    `day` is the day of the line; for a rejected line only if it could be read. For some reasons
+    `hint` says what to do.
     """
 
     line_number: int
@@ -228,17 +228,17 @@ class JudgedLine(NamedTuple):
 
 
 class LineRules:
-    """Judges the data lines that stand under one header, each by itself.
+    """Judges the data lines under one header, each by itself.
 
-    `columns` are the names in the header; `unknown_columns` those of them that are not read. A
-    column without a name is none, as long as it holds no value.
+    `columns` are the names in the header; `unknown_columns` are those that nothing reads. A column
+    without a name is ignored as long as it holds no value.
 
     Args:
         header: the first line of the file.
         first_day, last_day: the days the delivery covers; other days are rejected.
 
     Raises:
-        DeliveryRefused: if the header does not hold the required columns, each once.
+        DeliveryRefused: unless the header holds each required column once.
     """
 
     def __init__(self, header: str, first_day: date, last_day: date) -> None:
@@ -254,16 +254,16 @@ class LineRules:
 
     @property
     def refunds_known(self) -> bool:
-        """Whether the lines say which of them are refunds."""
+        """Whether the file says which lines are refunds."""
         return "status" in self.columns
 
     def plain_lines(self) -> re.Pattern[str]:
-        """Return the pattern of plain lines, as many as there are; to be matched over bytes."""
+        """Return a pattern, over bytes, that matches any number of consecutive plain lines."""
         columns = [
             self._rules[name].plain if name in self._rules else Name.plain if name else ""
             for name in self.columns
         ]
-        # The repetition is not possessive: Python 3.11.0 to 3.11.4 get that wrong for groups.
+        # Not a possessive repetition, which Python 3.11.0 to 3.11.4 get wrong for groups.
         return re.compile(f"(?:{','.join(columns)}\n)*")
 
     def judge(self, line_number: int, text: str) -> JudgedLine:
@@ -297,9 +297,9 @@ class PlainLines(NamedTuple):
 class OrderFile:
     """One open file of order lines.
 
-    Iterating gives the lines that have text, in the order of the file: stretches of plain ones, and
-    each of the others judged. A file whose header breaks the contract gives none; `refusal` says
-    why, and `rules` is None.
+    Iterating yields the lines that have text, in the order of the file: stretches of plain lines,
+    and every other line judged. If the header breaks the contract, iterating yields nothing,
+    `refusal` says why, and `rules` is None.
 
     Args:
         path: UTF-8 with or without a byte order mark; LF, CRLF or CR.
@@ -307,8 +307,8 @@ class OrderFile:
     """
 
     def __init__(self, path: Path, first_day: date, last_day: date) -> None:
-        # As latin-1 every byte is a character: all kinds of line ends become one, and plain lines
-        # are never decoded.
+        # In latin-1 every byte is a character. So all kinds of line ends become one, and plain
+        # lines need no decoding.
         self._file: TextIO = path.open(encoding="latin-1", newline=None)
         header = _decoded(self._file.readline(_LONGEST_LINE).rstrip("\n"))
         header = header.removeprefix(_BYTE_ORDER_MARK)
@@ -345,16 +345,16 @@ class OrderFile:
                 else:
                     end = block.index("\n", position) + 1
                     text = _decoded(block[position : end - 1])
-                    # Of an over-long line only the beginning is known to be blank.
+                    # Only the beginning of an over-long line is known to be blank.
                     if text.strip() or len(text) >= MAX_LINE_LENGTH:
                         yield self.rules.judge(line_number, text)
                     line_number += 1
                 position = end
 
     def raw_lines(self, line_numbers: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """Give these lines, named in ascending order, each with its number, as quarantine keeps it.
+        """Yield the lines of these ascending numbers, with the number, as quarantine keeps them.
 
-        Reads the file from its beginning: not to be mixed with iterating.
+        Reads the file from its beginning, so do not call it while iterating.
         """
         wanted = iter(line_numbers)
         line_number = next(wanted, None)
@@ -369,14 +369,14 @@ class OrderFile:
             first = end
 
     def _blocks(self) -> Iterator[str]:
-        """Give what stands below the header: whole lines, a character a byte, each ended by LF."""
+        """Yield what follows the header: whole lines, one character a byte, each ended by LF."""
         self._file.seek(0)
         self._file.readline()
         while block := self._file.read(_BLOCK):
             if not block.endswith("\n"):
                 piece = self._file.readline(_LONGEST_LINE)
                 block += piece
-                # The rest of an over-long line; what was kept is enough to recognise it by.
+                # Skip the rest of an over-long line; the part that was kept identifies it.
                 while piece and not piece.endswith("\n"):
                     piece = self._file.readline(_LONGEST_LINE)
                 if not block.endswith("\n"):
@@ -385,7 +385,7 @@ class OrderFile:
 
 
 def _end_of_utf8(raw: bytes, start: int) -> int:
-    """Return the end of the lines from `start` on that are UTF-8 throughout."""
+    """Return the end of the lines from `start` on that are valid UTF-8."""
     try:
         raw[start:].decode()
     except UnicodeDecodeError as error:
@@ -422,7 +422,7 @@ def _columns(header: str) -> list[str]:
 
 
 def _shown(names: Sequence[str]) -> str:
-    """Names from a file as a message shows them: escaped, and not a page of them."""
+    """Return names from a file for a message: escaped, and only some of them."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(repr(name[:50]) for name in names[:10]) + more
 
@@ -451,7 +451,7 @@ def _one_of(words: Set[str]) -> str:
     rests: dict[str, set[str]] = {}
     for word in words:
         rests.setdefault(word[0], set()).add(word[1:])
-    # Initials that the same rests follow are one alternative: of the days of a month four are left.
+    # Initials with the same rests become one alternative: the days of a month need only four.
     initials: dict[str, str] = {}
     for initial, rest in sorted(rests.items()):
         expression = _one_of(rest)
@@ -466,6 +466,6 @@ def _decoded(line: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return the line as PostgreSQL can keep it: bytes it has no characters for become escapes."""
+    """Return the line in a form for PostgreSQL: bytes that are no characters become escapes."""
     raw = text[:MAX_LINE_LENGTH].encode("utf-8", "surrogateescape")
     return raw.decode("utf-8", "backslashreplace").replace("\0", "\\x00")

@@ -1,10 +1,9 @@
-"""Rejected lines: what there is, the lines as CSV, and judging them again after a fix.
+"""Rejected lines: the list of them, the lines as CSV, and judging them again after a fix.
 
     list -> show --output rejected.csv -> correct raw_line in it -> replay --lines rejected.csv
 
-A line stays in staging.quarantine when it is replayed, marked with what became of it. The lines of
-a refused delivery cannot be replayed, because none of that delivery was loaded: what can be is the
-whole file, corrected.
+A replayed line stays in staging.quarantine, marked with the result. The lines of a refused delivery
+cannot be replayed, because none of that delivery was loaded; the whole corrected file can.
 """
 
 import csv
@@ -24,13 +23,13 @@ from loaders.landing import ReplayResult
 from loaders.order_file import MAX_LINE_LENGTH, JudgedLine, LineRules, OrderFile
 
 EXPORTED_COLUMNS = ("delivery_id", "line_number", "reason", "raw_line")
-# A byte that is not UTF-8 is exported as four characters.
+# The export writes a byte that is not UTF-8 as four characters.
 csv.field_size_limit(4 * MAX_LINE_LENGTH)
 
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """A delivery as staging.delivery knows it: without its address, which may hold a signature."""
+    """A delivery from staging.delivery, without its address, which may hold a signature."""
 
     delivery_id: int
     delivery: Delivery
@@ -43,7 +42,7 @@ class LedgerRow:
         """Return the row.
 
         Raises:
-            TerminalError: if there is none.
+            TerminalError: if there is no such delivery.
         """
         found = list(
             warehouse.rows(
@@ -62,12 +61,12 @@ class LedgerRow:
 
     @property
     def name(self) -> str:
-        """The delivery as messages name it."""
+        """The name of the delivery in messages."""
         return f"delivery {self.delivery_id} ({self.delivery.name})"
 
 
 def listed(delivery_id: int | None = None) -> Iterator[str]:
-    """Give the lines of a report on what is rejected: newest delivery first, grouped by reason."""
+    """Yield the lines of a report on rejected lines: newest delivery first, grouped by reason."""
     found = warehouse.rows(
         """
         select
@@ -149,14 +148,14 @@ def _export(delivery_id: int, reason: str | None, target: TextIO) -> None:
 
 
 def replay(delivery_id: int, corrections: Path | None = None) -> str:
-    """Judge the rejected lines of an accepted delivery again; return what an operator reads.
+    """Judge the rejected lines of an accepted delivery again; return the text for the operator.
 
     Args:
-        corrections: rejected lines as `export` writes them, with raw_line corrected. Without, the
-            lines are judged as they were delivered, by the rules of today.
+        corrections: rejected lines as `export` writes them, with raw_line corrected. Without it the
+            lines as delivered are judged by today's rules.
 
     Raises:
-        DeliveryRefused: if the delivery was: the whole file has to be corrected.
+        DeliveryRefused: if the delivery was refused: the whole file has to be corrected.
         TerminalError: if the corrections cannot be read.
     """
     row = LedgerRow.read(delivery_id)
@@ -182,9 +181,9 @@ def replay(delivery_id: int, corrections: Path | None = None) -> str:
 
 
 def replay_file(delivery_id: int, path: Path, *, allow_empty: bool = False) -> str:
-    """Load a whole corrected file in place of the one delivered; return what an operator reads.
+    """Load a whole corrected file in place of the delivered one; return the operator's text.
 
-    It takes the place of that delivery in time, too: a day that a later one holds is left alone.
+    The file counts as that delivery in time, too: it leaves alone a day that a later one holds.
 
     Raises:
         DeliveryRefused: if the corrected file is not acceptable either.
@@ -210,7 +209,7 @@ def replay_file(delivery_id: int, path: Path, *, allow_empty: bool = False) -> s
 
 
 def _rebuild(first_day: date, last_day: date) -> str:
-    """Say how the marts catch up with these days of staging."""
+    """Return the command that builds these days in the marts."""
     window = f"ds: {first_day}"
     if first_day != last_day:
         window = f"ds_start: {first_day}, ds_end: {last_day}"
@@ -228,7 +227,7 @@ def _rejected(delivery_id: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _corrected(path: Path, delivery_id: int) -> Iterator[tuple[int, str]]:
-    """Give number and text of the lines of an exported file; refuse what is no such file."""
+    """Yield number and text of the lines of an exported file; refuse any other file."""
     seen = set()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -269,6 +268,6 @@ def _described(row: LedgerRow, result: ReplayResult) -> Iterator[str]:
         yield f"still rejected by reason: {landing.described(result.reasons)}"
     if counts.superseded:
         yield f"left in quarantine {counts.superseded} lines of days that another delivery holds"
-    # Also if this run has added nothing: the one before may have ended before it said so.
+    # Even if this run has added nothing: an earlier run may have ended before it printed this.
     if result.days:
         yield _rebuild(result.days[0], result.days[-1])

@@ -3,8 +3,8 @@
 Data flow: POST generate_report -> task id -> GET get_report until ready -> report id ->
 GET get_increment -> the addresses of the CSV files -> GET the file.
 
-The key travels in a header of the API calls only: never in a URL, to the file storage, or along a
-redirect. Where the API is https, nothing is fetched without TLS.
+The client sends the key only in a header of the API calls: never in a URL, to the file storage, or
+to the target of a redirect. If the API is https, the client fetches nothing without TLS.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from loaders.settings import ReportApiSettings
 REPORT_DEADLINE_SECONDS = 15 * 60
 POLL_SECONDS = 5
 
-# Of the service's own words in a message.
+# At most this many characters of the service's own words are shown in a message.
 MAX_QUOTED = 200
 
-# Early deployments of the service spell the file with an "s".
+# Early versions of the service spell the file with an "s".
 ORDER_FILES = {
     "history": ("user_order_log", "user_orders_log"),
     "increment": ("user_order_log_inc", "user_orders_log_inc"),
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class ReportApi:
-    """The four calls of the service, one method a call."""
+    """The calls of the service, one method each."""
 
     def __init__(self, settings: ReportApiSettings, limits: Limits | None = None) -> None:
         self._settings = settings
@@ -54,7 +54,7 @@ class ReportApi:
             },
             plain=plain,
         )
-        # The storage is public: there is no key to lose on the way.
+        # The storage is public and gets no key, so http:// puts nothing at risk.
         self._files = HttpClient(self._limits, {}, plain=plain)
         if settings.sends_key_in_the_clear:
             logger.warning("REPORT_API_URL is http://: the key travels unencrypted")
@@ -62,12 +62,12 @@ class ReportApi:
     def generate_report(self) -> str:
         """Ask for a report; return the id of the task that makes it.
 
-        Asked again only while no connection could be made: a call whose answer was lost may have
-        started a report, and asking again would start another.
+        The call is repeated only if no connection could be made. A call whose answer was lost may
+        have started a report, and a repetition would start another.
 
         Raises:
             TransientError: if the service cannot be reached, is busy, or its answer was lost.
-            TerminalError: if it refuses the call or its answer is not understood.
+            TerminalError: if it refuses the call, or the client does not understand its answer.
         """
         answer = self._call("POST", "generate_report")
         return _text(answer, "task_id", "generate_report")
@@ -77,7 +77,7 @@ class ReportApi:
 
         Raises:
             TransientError, TerminalError: as `generate_report`; TerminalError also for a status
-                that no waiting changes, naming the task.
+                that waiting will not change; the message names the task.
         """
         answer = self._call("GET", "get_report", task_id=task_id)
         # Padding is optional in the service's ids.
@@ -111,10 +111,11 @@ class ReportApi:
         deadline_seconds: float = REPORT_DEADLINE_SECONDS,
         poll_seconds: float = POLL_SECONDS,
     ) -> Delivery:
-        """Poll until the report is ready; a transient fault meanwhile costs no second report.
+        """Poll until the report is ready; a transient fault meanwhile starts no second report.
 
         Raises:
-            TransientError: if it is not within `deadline_seconds`, naming the task.
+            TransientError: if it is not ready within `deadline_seconds`; the message names the
+                task.
             TerminalError: as `get_report`.
         """
         give_up_at = time.monotonic() + deadline_seconds
@@ -172,7 +173,7 @@ class ReportApi:
                 raise TerminalError(f"{name}: a page for people instead of a file ({kind})")
             body = Body(response, name, limits.file_seconds)
             if not body.tells_its_end:
-                # A cut-off file could not be told from a whole one.
+                # The client could not tell a cut-off file from a whole one.
                 raise TransientError(f"{name}: the answer does not say how long it is")
             try:
                 with target.open("wb") as file:
@@ -210,7 +211,7 @@ class ReportApi:
     # -------------------------------------------------------------- answers
 
     def _orders_url(self, kind: str, data: dict[str, Any], delivery_id: str) -> str:
-        """Prefer the address the service gives; know its pattern where it gives none."""
+        """Return the address that the service gives, else the one by its known pattern."""
         names = ORDER_FILES[kind]
         addresses = data.get("s3_path")
         if isinstance(addresses, dict):
@@ -238,7 +239,7 @@ class ReportApi:
             raise TerminalError(f"{call}: {name} is {self._quoted(text)}, not a date") from None
 
     def _quoted(self, words: object) -> str:
-        """The service's own words as messages show them: one short line, and never the key."""
+        """Return the service's own words for a message: one short line, and never the key."""
         text = " ".join(str(words).replace(self._settings.api_key, "***").split())
         text = text.encode("utf-8", "backslashreplace").decode()  # half a character
         return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
@@ -246,7 +247,7 @@ class ReportApi:
 
 def _text(values: dict[str, Any], name: str, call: str) -> str:
     value = values.get(name)
-    # What cannot be printed is in no address and in no table.
+    # No address and no table holds characters that cannot be printed.
     if not isinstance(value, str) or not value or not value.isprintable():
         raise TerminalError(f"{call}: the answer has no {name}")
     return value

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from loaders.errors import TerminalError
 
-# Above this share of rejected lines a delivery is more likely broken than dirty.
+# A delivery with a larger share of rejected lines is probably broken as a whole.
 DEFAULT_MAX_REJECTED_SHARE = 0.05
 
 
@@ -28,7 +28,7 @@ class ReportApiSettings:
     """Where the report API is and who asks it.
 
     Raises:
-        TerminalError: if a value cannot be used, without showing it.
+        TerminalError: if a value cannot be used; the message does not show the value.
     """
 
     url: str
@@ -43,7 +43,7 @@ class ReportApiSettings:
             ("REPORT_API_COHORT", self.cohort),
             ("REPORT_API_KEY", self.api_key),
         ):
-            # What else a header refuses, the HTTP library would show in its message.
+            # For other bad characters the HTTP library would show the value in its message.
             if not (value.isascii() and value.isprintable()):
                 raise TerminalError(f"{name} holds characters that an HTTP header cannot carry")
         for name, url in (("REPORT_API_URL", self.url), ("REPORT_STORAGE_URL", self.storage_url)):
@@ -69,7 +69,7 @@ class ReportApiSettings:
 
     @property
     def sends_key_in_the_clear(self) -> bool:
-        """Whether the key leaves this machine without TLS."""
+        """Whether the client sends the key to another machine without TLS."""
         parts = urlsplit(self.url)
         return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
 
@@ -86,10 +86,10 @@ def _is_base_address(url: str) -> bool:
 
 
 def check_connection() -> None:
-    """See to it that libpq's PG* variables mean the same to the loader, the migrations and dbt.
+    """Make sure that libpq's PG* variables mean the same to the loader, the migrations and dbt.
 
-    An empty one counts as not set, which libpq itself does not grant to all: it is taken out of the
-    environment, where libpq looks.
+    An empty variable counts as unset. libpq itself does not treat all of them so, and therefore
+    empty ones are removed from the environment.
 
     Raises:
         TerminalError: if PGPORT is not one number. PGHOST may be a list of hosts with that port.

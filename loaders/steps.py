@@ -1,4 +1,4 @@
-"""The steps of a load, one function each, for a command line or an orchestrator to call in turn.
+"""The steps of a load, one function each, called in turn by a command line or an orchestrator.
 
     generate_report -> get_report (until ready) -> [get_increment ->] upload
 
@@ -44,16 +44,16 @@ def get_increment(report_id: str, day: date) -> Delivery:
 def upload(delivery: Delivery, *, allow_empty: bool = False, dry_run: bool = False) -> LoadResult:
     """Fetch the file of a delivery and land it in staging.
 
-    One step, because two workers need not share a disk.
+    Fetching and landing are one step, because two workers may have no common disk.
 
     Raises:
-        DeliveryRefused: the file or what it would do is not acceptable; staging is as it was.
+        DeliveryRefused: if the file or its effect is not acceptable; staging is unchanged.
         TransientError, TerminalError: as the client and the landing raise them.
     """
     max_rejected_share = settings.max_rejected_share()
     started_at = warehouse.clock()
     source_file = Path(urlsplit(delivery.orders_url).path).name
-    # A file without a name: whatever ends this process, nothing stays on the disk.
+    # The file has no name, so nothing stays on the disk, whatever ends this process.
     with tempfile.TemporaryFile() as file:
         path = Path(f"/proc/self/fd/{file.fileno()}")
         sha256 = _api().download(delivery.orders_url, path)

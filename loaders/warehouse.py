@@ -1,6 +1,6 @@
-"""The warehouse as a client sees it: connections, transactions, another try, and its answers told.
+"""The warehouse for a client: connections, transactions, retries, and explained errors.
 
-The one home of these for everything here that speaks to PostgreSQL in Python.
+Every Python module that talks to PostgreSQL gets these from here.
 """
 
 import os
@@ -17,9 +17,9 @@ from psycopg2.extensions import cursor as Cursor
 from loaders import settings
 from loaders.errors import LoaderError, TerminalError, TransientError
 
-# One load replaces its days in about a second; a longer wait means something hangs.
+# A load replaces its days in about a second. A much longer wait means that something hangs.
 LOCK_TIMEOUT = "5min"
-# How often a transaction is tried when PostgreSQL itself asks for another try.
+# How many times a transaction is tried if PostgreSQL asks for another try.
 TRIES = 4
 RETRIED = (
     psycopg2.errors.DeadlockDetected,
@@ -44,14 +44,14 @@ def connect(application_name: str = "loaders") -> Connection:
     except psycopg2.OperationalError as error:
         hint = "" if "PGHOST" in os.environ else "PGHOST is not set; "
         raise TransientError(f"the warehouse cannot be reached: {hint}{error}".strip()) from error
-    # The locks need it: whoever waited for one has to see what the other committed. The database's
-    # own default may be another.
+    # The locks need READ COMMITTED: a session that waited for a lock has to see what the other has
+    # committed. The database may have another default.
     connection.set_session(isolation_level="READ COMMITTED")
     return connection
 
 
 def clock() -> datetime:
-    """Return the warehouse's own time: the clocks of several workers need not agree."""
+    """Return the warehouse's time, because the clocks of several workers may differ."""
     with explained(), transaction() as cursor:
         cursor.execute("select clock_timestamp()")
         return row(cursor)[0]  # type: ignore[no-any-return]
@@ -59,7 +59,7 @@ def clock() -> datetime:
 
 @contextmanager
 def transaction(*, commit: bool = True) -> Iterator[Cursor]:
-    """Give a cursor on a connection of its own; commit on success, roll back on any error."""
+    """Yield a cursor on a new connection; commit on success, roll back on any error."""
     connection = connect()
     try:
         yield connection.cursor()
@@ -70,7 +70,7 @@ def transaction(*, commit: bool = True) -> Iterator[Cursor]:
 
 
 def rows(statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Give the rows of one query as they are read, so that memory stays flat.
+    """Yield the rows of one query as they are read, so that memory does not grow.
 
     Raises:
         TransientError, TerminalError: as `connect`; if the warehouse goes away or is not prepared.
@@ -81,7 +81,7 @@ def rows(statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, .
 
 
 def tried_again(attempt: Callable[[], T]) -> T:
-    """Return what `attempt` returns; try it again where PostgreSQL asks for another try."""
+    """Return what `attempt` returns; call it again if PostgreSQL asks for another try."""
     with explained():
         for number in range(1, TRIES + 1):
             try:
@@ -94,7 +94,7 @@ def tried_again(attempt: Callable[[], T]) -> T:
 
 
 class _Answer(NamedTuple):
-    """What it means if the SQLSTATE begins with one of `states`, and what to do, if that is known.
+    """The meaning of a SQLSTATE that begins with one of `states`, and what to do, if known.
 
     `kind` says whether another try may help.
     """
@@ -105,7 +105,7 @@ class _Answer(NamedTuple):
     advice: str = ""
 
 
-# The first that fits is told.
+# The first entry that fits counts.
 _ANSWERS = (
     _Answer(
         ("57014",),
@@ -121,7 +121,7 @@ _ANSWERS = (
         "the account's idle_in_transaction_session_timeout, transaction_timeout or"
         " idle_session_timeout is too short (alter role ... set ...)",
     ),
-    # Also without a state: the connection broke, so there was no answer.
+    # Also errors without a state: the connection broke before there was an answer.
     _Answer(("08", "57"), TransientError, "the warehouse went away"),
     _Answer(
         ("25006",),
@@ -143,7 +143,7 @@ _ANSWERS = (
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what the warehouse may answer at any time into a sentence."""
+    """Turn an error that the warehouse may give at any time into a sentence."""
     try:
         yield
     except psycopg2.Error as error:
@@ -151,12 +151,12 @@ def explained() -> Iterator[None]:
         if error.pgcode is None and not (
             isinstance(error, broken) or type(error) is psycopg2.DatabaseError
         ):
-            raise  # the driver's complaint about us
+            raise  # the driver's complaint about our code
         raise _told(error) from error
 
 
 def _told(error: psycopg2.Error) -> LoaderError:
-    # Without the details, which may quote a row.
+    # Leave out the details, which may quote a row.
     said = (error.diag.message_primary or str(error)).strip()
     state = error.pgcode or "08"
     answer = next(answer for answer in _ANSWERS if state.startswith(answer.states))
@@ -170,7 +170,7 @@ def row(cursor: Cursor) -> tuple[Any, ...]:
 
 
 def lock(cursor: Cursor, name: str) -> None:
-    """Let one transaction at a time replace rows of the table `name`; held to its end."""
+    """Let one transaction at a time replace rows of table `name`; held to the transaction's end."""
     cursor.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
     try:
         cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (name,))
