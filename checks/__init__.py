@@ -1,4 +1,4 @@
-"""Checks of a warehouse, anybody's: whether it keeps the promise, and what stands in the way.
+"""Checks for any warehouse: does it keep the promise, and are names that we need taken?
 
 Run: `python -m checks prove`, with libpq's PG* variables in the environment.
 """

@@ -1,4 +1,4 @@
-"""dbt as a program of its own, and what its manifest says of the marts."""
+"""Runs dbt as a separate program, and reads the marts from its manifest."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from loaders.errors import TerminalError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "dbt_project"
-# Where dbt builds them, unless a run names another schema to compare with.
+# The schema of the marts. A run may name another one, to compare with.
 SCHEMA = "mart"
 
 
@@ -46,7 +46,7 @@ class Mart:
 
 
 def command(*arguments: str) -> list[str]:
-    """Return the command line of this environment's dbt for this project, whatever the folder."""
+    """Return the command line of this environment's dbt for this project, for any folder."""
     program = str(Path(sys.executable).with_name("dbt"))
     return [program, *arguments, "--project-dir", str(PROJECT), "--profiles-dir", str(ROOT)]
 
@@ -70,7 +70,7 @@ def run(*arguments: str) -> None:
 def marts() -> tuple[Mart, ...]:
     """Return the marts that dbt builds, dimensions before facts.
 
-    Reads the manifest, which dbt writes first if a file of its project is newer.
+    If a file of the project is newer than the manifest, dbt writes the manifest first.
 
     Raises:
         TerminalError: if dbt cannot parse the project.
@@ -94,7 +94,7 @@ def mart(name: str) -> Mart:
 
 
 def _changed() -> Iterator[float]:
-    """When the files of the project were changed; a folder is, by a file that was removed."""
+    """Yield when each file and folder was changed; removing a file changes its folder."""
     yield (ROOT / "profiles.yml").stat().st_mtime
     for path in PROJECT.iterdir():
         if path.name not in ("target", "logs"):
@@ -117,7 +117,8 @@ def _mart(model: Mapping[str, Any]) -> Mart:
         ),
         key=_first(constraints["primary_key"]),
         references=tuple(
-            # As the file has it, ref('d_item'), or as dbt has made it, "warehouse"."mart"."d_item".
+            # `to` is either ref('d_item'), as in the file, or "warehouse"."mart"."d_item", as dbt
+            # makes it.
             Reference(
                 tuple(entry["columns"]),
                 re.findall(r"\w+", entry["to"])[-1],

@@ -1,12 +1,12 @@
-"""What stands already under a name of ours, looked at before anything is created.
+"""Checks which names of ours are taken, before anything is created.
 
-Run: `python -m checks preflight`, which `make warehouse` does first; migrations and a takeover look
-for themselves. Whatever these and a first run of dbt would create has to be absent, or ours: a
+`make warehouse` begins with this check, `python -m checks preflight`. Migrations and takeover make
+it as well. Everything that they and a first run of dbt would create has to be absent, or ours: a
 plain table with our columns, types and keys. Anything else would stop them halfway, or be lost: dbt
-drops what is no table under a mart's name, with all that depends on it.
+drops a view, say, that has a mart's name, with all that depends on it.
 
-What is ours is told by its only home: the numbered SQL, and the contracts in dbt's manifest. Both
-are carried out in PostgreSQL's schema for temporary tables, looked at, and rolled back.
+The numbered SQL and the contracts in dbt's manifest define what is ours. The check creates both in
+PostgreSQL's schema for temporary tables, reads the result from the catalogue, and rolls back.
 """
 
 import re
@@ -26,10 +26,10 @@ from loaders.warehouse import explained
 MIGRATIONS = dbt.ROOT / "migrations" / "versions"
 STAGING = "staging"
 ORDERS = "user_order_log"
-# All that may be there before the first migration: a takeover brings it to our shape.
+# The only table that may exist before the first migration: the takeover brings it to our shape.
 ORDER_LINES = MIGRATIONS / "0001_order_lines.sql"
 VERSION = "alembic_version"
-# Under such a name dbt drops what it finds before it builds the mart.
+# Before it builds a mart, dbt drops whatever has the mart's name with one of these suffixes.
 DBT_SUFFIXES = ("__dbt_tmp", "__dbt_backup")
 
 TABLE = "table"
@@ -45,7 +45,7 @@ KINDS = {
     "c": "type",
 }
 STRINGS = ("character varying", "character", "text")
-# So many problems are shown of one relation.
+# At most this many problems of one relation are shown.
 SHOWN = 3
 
 OLD_WAREHOUSE = (
@@ -56,7 +56,7 @@ OLD_WAREHOUSE = (
 
 @dataclass(frozen=True)
 class Column:
-    """`length` is None where there is no limit; `filled` is whether an insert may leave it out."""
+    """`length` is None if there is no limit; `filled` says whether an insert may omit it."""
 
     kind: str
     length: int | None
@@ -67,7 +67,7 @@ class Column:
         return f"{self.kind}({self.length})" if self.length is not None else self.kind
 
     def holds(self, other: "Column") -> bool:
-        """Return whether it is of the other's type, and has room for all its values."""
+        """Return whether this column has the other's type and room for all its values."""
         if self.kind not in STRINGS or other.kind not in STRINGS:
             return self.kind == other.kind
         return self.length is None or (other.length is not None and self.length >= other.length)
@@ -75,7 +75,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Relation:
-    """One name of a schema.
+    """A relation of a schema: table, view, index or whatever has a name.
 
     `keys` are its unique indexes, each as its columns and expressions; `checks` maps the name of a
     check constraint to its condition.
@@ -96,10 +96,10 @@ class Relation:
 
 
 def preflight() -> None:
-    """Look at the whole warehouse that libpq's PG* variables name.
+    """Check the whole warehouse that libpq's PG* variables name.
 
     Raises:
-        TerminalError: if something is in the way: it is named, and what to do about it.
+        TerminalError: if a name is taken; the message names it and says what to do.
         TransientError: if the warehouse cannot be reached.
     """
     with (
@@ -110,8 +110,8 @@ def preflight() -> None:
 
 
 def refuse(problems: Collection[str]) -> None:
-    """Stop if there are any, with all of them in one TerminalError."""
-    if OLD_WAREHOUSE in problems:  # what else it lacks, the takeover tells
+    """Raise one TerminalError with all problems, if there are any."""
+    if OLD_WAREHOUSE in problems:  # the takeover reports what else is missing
         raise TerminalError(f"{OLD_WAREHOUSE}. Nothing was changed.")
     if problems:
         raise TerminalError(
@@ -123,7 +123,7 @@ def refuse(problems: Collection[str]) -> None:
 
 
 def staging_problems(cursor: Cursor, *, without: Collection[str] = ()) -> list[str]:
-    """Return what stands in the way of the migrations; needs an open transaction.
+    """Return what would stop the migrations; needs an open transaction.
 
     Args:
         without: tables whose columns and keys somebody else looks at.
@@ -139,7 +139,7 @@ def staging_problems(cursor: Cursor, *, without: Collection[str] = ()) -> list[s
         else:
             applied = [ORDER_LINES] if ORDERS in present else []
         ours, later = _made_by(cursor, applied), _made_by(cursor, files)
-    # PostgreSQL finds another name by itself where none is written.
+    # Where the SQL writes no name, PostgreSQL chooses a free one.
     written = "".join(file.read_text() for file in files)
     for name in sorted(ours.keys() | later.keys()):
         actual = present.get(name)
@@ -167,7 +167,7 @@ def _is_old(orders: Relation) -> bool:
 
 
 def _revision(cursor: Cursor, version: Relation | None) -> tuple[str | None, list[str]]:
-    """Return the last migration that was applied, and what is wrong with the table that says so."""
+    """Return the last migration that was applied, and the problems of the table that says so."""
     if version is None:
         return None, []
     if version.kind != TABLE or version.columns.keys() != {"version_num"}:
@@ -184,10 +184,10 @@ def _revision(cursor: Cursor, version: Relation | None) -> tuple[str | None, lis
 
 
 def _made_by(cursor: Cursor, files: Collection[Path]) -> dict[str, Relation]:
-    """Return what these files of numbered SQL make of an empty schema."""
+    """Return the relations that these files of numbered SQL make in an empty schema."""
     with _rolled_back(cursor):
         for file in files:
-            # What a migration does to a mart that is there is not to be done here.
+            # A migration may change an existing mart. Here it must not touch the real one.
             schemas = rf"\b({STAGING}|{dbt.SCHEMA})\."
             cursor.execute(re.sub(schemas, "pg_temp.", file.read_text()))
         made = relations(cursor, "pg_temp")
@@ -195,7 +195,7 @@ def _made_by(cursor: Cursor, files: Collection[Path]) -> dict[str, Relation]:
 
 
 def mart_problems(cursor: Cursor, *, without: Collection[str] = ()) -> list[str]:
-    """Return what stands in the way of dbt; needs an open transaction.
+    """Return what would stop dbt; needs an open transaction.
 
     Args:
         without: tables whose columns and keys somebody else looks at.
@@ -215,7 +215,7 @@ def mart_problems(cursor: Cursor, *, without: Collection[str] = ()) -> list[str]
         if relation.name.lower() in dropped:
             problems.append(f"{relation}: dbt drops what has this name")
         elif (relation.schema, relation.name) != (dbt.SCHEMA, relation.name.lower()):
-            # dbt takes it for the mart, and stops.
+            # dbt would mistake it for the mart, and stop.
             problems.append(f"{relation} differs from the name of a mart in upper case only")
         elif not (relation.name in without and relation.kind == TABLE):
             problems += _differences(
@@ -227,7 +227,7 @@ def mart_problems(cursor: Cursor, *, without: Collection[str] = ()) -> list[str]
 
 
 def _contracts(cursor: Cursor, marts: Collection[dbt.Mart]) -> dict[str, Relation]:
-    """Return what dbt would make of these marts."""
+    """Return the tables that dbt would make for these marts."""
     with _rolled_back(cursor):
         for mart in marts:
             columns = [
@@ -245,10 +245,10 @@ def _contracts(cursor: Cursor, marts: Collection[dbt.Mart]) -> dict[str, Relatio
 
 
 def _bound(cursor: Cursor, marts: Collection[dbt.Mart]) -> set[str]:
-    """Return the marts at either end of a foreign key that a contract names and the database has.
+    """Return the marts at either end of a foreign key that is in a contract and in the database.
 
-    Nobody else's table is. So these are ours, even if an older version of this project has made
-    them: dbt adds the columns that have come since.
+    No table of somebody else has such a key. So these marts are ours, even if an older version of
+    this project has made them: dbt adds the columns that are new since then.
     """
     cursor.execute(
         """
@@ -275,7 +275,7 @@ def _bound(cursor: Cursor, marts: Collection[dbt.Mart]) -> set[str]:
 def _differences(
     actual: Relation, expected: Relation, *, may_lack_columns: bool = False
 ) -> list[str]:
-    """Return what makes `actual` another table than the expected one."""
+    """Return the differences that make `actual` another table than the expected one."""
     if actual.kind != TABLE:
         return [f"{actual} is no plain table: {actual.kind}"]
     problems = []
@@ -315,12 +315,12 @@ def _cannot_create(cursor: Cursor, schema: str) -> list[str]:
 
 
 def identifiers(names: Collection[str]) -> sql.Composed:
-    """Return names for a statement, quoted, with commas between."""
+    """Return names for a statement, quoted and separated by commas."""
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def relations(cursor: Cursor, schema: str) -> list[Relation]:
-    """Return everything that has a name in a schema, or in one that differs in upper case only."""
+    """Return all relations of a schema, and of schemas whose name differs in upper case only."""
     cursor.execute(RELATIONS, {"schema": schema})
     return [
         Relation(
@@ -335,7 +335,7 @@ def relations(cursor: Cursor, schema: str) -> list[Relation]:
     ]
 
 
-# In the text of a constraint: it changes when that is dumped and restored.
+# Part of a constraint's text; it changes when the constraint is dumped and restored.
 NO_MATTER = r"::[a-z ]+(\[\])?|[()\s]|NOT VALID$"
 
 RELATIONS = """

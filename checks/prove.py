@@ -1,12 +1,12 @@
 """Proves the promise on the user's own warehouse: the marts equal a fresh build from staging.
 
-Runs the models of the last days again (one after the other, at the same time, and with a kill in
-the middle), then builds every mart afresh in a scratch schema and compares row for row. Asks the
-report API for nothing and changes no order line; what it builds anew holds what it held, if the
-promise does.
+The proof runs the models of the last days again: one after the other, at the same time, and with a
+kill in the middle. Then it builds every mart afresh in a scratch schema and compares row for row.
+It asks the report API for nothing and changes no order line. If the promise holds, the marts hold
+afterwards what they held before.
 
-Of a warehouse taken over from the old pipeline it leaves out the days that are still as that one
-left them and differ from staging: nobody has asked to have them rebuilt.
+In a warehouse taken over from the old pipeline it leaves out the days that still differ from
+staging as the old pipeline left them: nobody has asked to rebuild them.
 """
 
 import contextlib
@@ -33,16 +33,16 @@ SCRATCH = "mart_proof"
 # Only a schema with this comment is ever dropped.
 SCRATCH_COMMENT = "Scratch of `make prove`: may be dropped."
 DAYS = 3
-# So many differing rows are shown of each mart.
+# At most this many differing rows of each mart are shown.
 SHOWN_ROWS = 5
 SHOWN_RANGES = 5
 KILL_TRIES = 3
-# The ids of weeks and months.
+# The forms of period ids: weeks and months.
 FORMS = ("%G-W%V", "%Y-%m")
 
 
-# Days whose sales are not those of staging. By the numbers of transactions these days were loaded
-# after all of their sales: else they are no news but wrong, and the proof shall show it.
+# Days whose sales differ from staging because they were loaded later, as the numbers of the
+# transactions say. A day that differs without a later load is wrong, and the proof has to show it.
 UNBUILT = """
     with staged as (
         select cast(date_time as date) as day, sum(hashtextextended(cast(row(
@@ -93,10 +93,10 @@ def prove(days: int = DAYS) -> bool:
     whether it holds.
 
     Args:
-        days: so many of the last days are run again.
+        days: how many of the last days to run again.
 
     Raises:
-        ProofError: if a run failed, staging changed meanwhile, or days are not built yet.
+        ProofError: if a run failed, if staging changed meanwhile, or if days are not built yet.
         TerminalError, TransientError: if the warehouse is not prepared, or cannot be reached.
     """
     with (
@@ -111,7 +111,7 @@ class _Proof:
     def __init__(self, folder: Path) -> None:
         self._marts = [mart.name for mart in dbt.marts()]
         self._column_names = {mart.name: set(mart.columns) for mart in dbt.marts()}
-        # What has no key is a log, only ever added to: a fresh build cannot know what it tells.
+        # A mart without a key is a log that only grows: a fresh build cannot know its rows.
         self._rebuilt = [mart.name for mart in dbt.marts() if mart.key]
         self._folder = folder
         self._number = 0
@@ -133,7 +133,7 @@ class _Proof:
         days = [
             day
             for (day,) in self._rows(
-                # A range of them must hold no day that is left out.
+                # No range of days may contain a day that is left out.
                 "select distinct cast(date_time as date) from staging.user_order_log"
                 " where date_time >= %s order by 1 desc limit %s",
                 (max(self._old_days, default=date.min) + timedelta(days=1), number),
@@ -142,7 +142,7 @@ class _Proof:
         if not days:
             raise ProofError("Staging holds no day of this pipeline: nothing to prove yet.")
         self._refuse_unbuilt()
-        self._drop_scratch()  # now, so that somebody else's schema is not noticed minutes later
+        self._drop_scratch()  # now, to notice somebody else's schema before minutes of work
         days.reverse()
         staged = self._checksum("staging", "user_order_log")
         before = {mart: self._checksum("mart", mart) for mart in self._marts}
@@ -160,7 +160,7 @@ class _Proof:
         return self._report(changed, differences, self._unbalanced())
 
     def _refuse_unbuilt(self) -> None:
-        """Stop if days were loaded since their marts were built."""
+        """Raise ProofError if days were loaded since their marts were built."""
         self._columns("mart", "f_sales")
         ranges: list[list[date]] = []
         for (day,) in self._rows(UNBUILT, {"old_days": self._old_days}):
@@ -186,7 +186,7 @@ class _Proof:
     # ---------------------------------------------------------- running again
 
     def _again(self, before: dict[str, Any], run: Callable[[], None]) -> list[str]:
-        """Return the marts that a repetition changed."""
+        """Run the days again; return the marts that this changed."""
         run()
         return [mart for mart in self._marts if self._checksum("mart", mart) != before[mart]]
 
@@ -206,7 +206,8 @@ class _Proof:
         variables = f"{{ds_start: {days[0]}, ds_end: {days[-1]}}}"
         for _ in range(KILL_TRIES):
             run = self._dbt(variables)
-            # The lock of a mart shows that its run is between the old rows and the new ones.
+            # While the mart's lock is held, its run is between deleting old rows and inserting new
+            # ones.
             while run.process.poll() is None and not self._value(
                 "select exists (select from pg_locks where locktype = 'advisory' and granted"
                 " and database = (select oid from pg_database where datname = current_database())"
@@ -222,7 +223,7 @@ class _Proof:
         self._dbt(variables).wait_well()
 
     def _dbt(self, variables: str) -> "_DbtRun":
-        # A target folder of its own: the manifest the DAGs read must not change.
+        # A separate target folder, because the manifest that the DAGs read must not change.
         self._number += 1
         return _DbtRun(variables, self._folder / str(self._number))
 
@@ -254,7 +255,7 @@ class _Proof:
             cursor.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(SCRATCH)))
 
     def _columns(self, schema: str, table: str) -> sql.Composed:
-        """The columns that a fresh build has too: an old warehouse's tables also have an id."""
+        """Return the columns that a fresh build has: tables of an old warehouse also have an id."""
         names = self._rows(
             "select attname::text from pg_attribute where attrelid = to_regclass(%s)"
             " and attnum > 0 and not attisdropped and attname != 'id' order by attname",
@@ -273,7 +274,7 @@ class _Proof:
     def _compare(self, mart: str) -> Difference:
         columns = self._columns(SCRATCH, mart)
         if mart == "d_calendar" and self._taken_over:
-            # Its days keep the words that the old pipeline had for them.
+            # Its days keep the descriptions that the old pipeline gave them.
             columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[CALENDAR]))
         provable = self._provable(mart)
 
@@ -294,11 +295,11 @@ class _Proof:
         return Difference(mart, rows, missing("mart", SCRATCH), missing(SCRATCH, "mart"))
 
     def _provable(self, mart: str) -> sql.Composable:
-        """The condition for rows that do not depend on a day that is left out."""
+        """Return the condition for rows that do not depend on a day that is left out."""
         if mart == "d_calendar" or not self._old_days:
             return sql.SQL("true")
         if "first_period_id" in self._column_names[mart]:
-            # Whoever ordered on such a day may have another first order, and so all that follows.
+            # An order on such a day may be a customer's first, and then all later periods differ.
             return sql.SQL("period_id < case period_name when 'weekly' then {} else {} end").format(
                 *(sql.Literal(min(self._old_days).strftime(form)) for form in FORMS)
             )
@@ -308,12 +309,12 @@ class _Proof:
         if "date_id" in self._column_names[mart]:
             days = [int(f"{day:%Y%m%d}") for day in self._old_days]
             return sql.SQL("date_id != all({})").format(sql.Literal(days))
-        # Sales of old may be the only ones that mention an id.
+        # Only sales of the old pipeline may mention an id.
         key = sql.Identifier(mart.replace("d_", "") + "_id")
         return sql.SQL("{0} in (select {0} from {1})").format(key, sql.Identifier(SCRATCH, mart))
 
     def _unbalanced(self) -> list[str]:
-        """What the ledger says and staging does not bear out."""
+        """Return a sentence for each statement of the ledger that staging contradicts."""
         sentences = [
             f"delivery {number}: received is not loaded + repeated + rejected"
             for (number,) in self._rows(
@@ -397,7 +398,7 @@ class _Proof:
 
 
 class _DbtRun:
-    """One `dbt run` in a process of its own."""
+    """One `dbt run` in a separate process."""
 
     def __init__(self, variables: str, folder: Path) -> None:
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""A connection for work that takes its time, whatever the server's own defaults are."""
+"""A connection for long work, independent of the defaults of server, database and account."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ from psycopg2.extensions import connection as Connection
 from loaders.warehouse import connect
 
 SETTINGS = {
-    # The locks need it: whoever waited for one has to see what the other committed.
+    # A session that waited for a lock has to see what the other session has committed.
     "default_transaction_isolation": "read committed",
-    # A database or an account may have short limits, meant for the questions of an application.
-    # Between two statements of such work dbt may run for minutes.
+    # A database or an account may have short limits, which are meant for queries of an application.
+    # During long work dbt may run for minutes between two statements.
     "statement_timeout": "0",
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -21,7 +21,7 @@ SETTINGS = {
 def open_session(
     application_name: str, settings: Mapping[str, str] | None = None, *, autocommit: bool = True
 ) -> Connection:
-    """Connect, with these settings of PostgreSQL beside those that all such work has.
+    """Connect with SETTINGS and, in addition, these settings of PostgreSQL.
 
     Raises:
         TransientError: if the warehouse cannot be reached.

@@ -1,1 +1,1 @@
-"""What schema `staging` is made of, as numbered SQL; and taking over an old warehouse."""
+"""The numbered SQL of schema `staging`, the accounts, and the takeover of old warehouses."""

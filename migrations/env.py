@@ -1,8 +1,8 @@
 """Applies the numbered SQL in `versions/` once each; connects by libpq's own PG* variables.
 
-Everything pending runs in one transaction, so a killed migration leaves nothing behind; the lock
-makes two migrations at once queue instead of collide. What stands in the way of a table of ours is
-refused first. The marts are not looked at: migrations create none.
+All pending migrations run in one transaction, so a killed one leaves nothing behind. A lock makes
+two migrations at once queue instead of collide. Names of ours in `staging` that are taken are
+refused first. The marts are not checked, because migrations create none.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def _prepare(connection: Connection) -> None:
     cursor: Any = connection.connection.cursor()
     refuse(staging_problems(cursor))
     for schema in ("staging", "mart"):
-        # IF NOT EXISTS asks for a right on the database even if the schema exists.
+        # IF NOT EXISTS needs a right on the database even if the schema exists.
         if connection.scalar(text("select to_regnamespace(:name) is null"), {"name": schema}):
             connection.execute(text(f"create schema {schema}"))
 

@@ -1,7 +1,7 @@
-"""Three accounts, and the rights that each needs in this warehouse (docs/decisions/0004-roles.md).
+"""Makes three accounts with the rights that each needs here (docs/decisions/0004-roles.md).
 
-Run: `python -m migrations roles`, as often as you like: it makes them, or brings their rights up to
-date. What may be read follows from the list of marts.
+Run: `python -m migrations roles`, as often as you like. It makes the accounts, or brings their
+rights up to date. The list of marts says what the reader may read.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from checks.session import open_session
 from loaders.errors import TerminalError
 from loaders.warehouse import explained
 
-# Roles belong to the server, the rights to one database of it: so its name is in theirs.
+# Roles belong to the server, their rights to one database. So a role's name holds the database's.
 LOADER, TRANSFORMER, READER = "loader", "transformer", "reader"
-LONGEST_NAME = 63  # bytes; PostgreSQL cuts off the rest
-# A mart with one of these columns says who somebody is: readers get a view of it, or nothing.
+LONGEST_NAME = 63  # in bytes; PostgreSQL cuts off longer names
+# A mart with one of these columns shows names: readers get a view of it, or nothing.
 PERSONAL = {"first_name", "last_name"}
 CUSTOMER, MASKED = "d_customer", "d_customer_masked"
 MASKED_COMMENT = "Who buys, of the names the first letter only. One row per customer_id."
@@ -87,14 +87,14 @@ def _make(cursor: Cursor, roles: dict[str, str]) -> None:
     for role in roles.values():
         cursor.execute("select from pg_roles where rolname = %s", (role,))
         if not cursor.fetchall():
-            # Without a password, which would end up in logs: psql's \password gives it one.
+            # No password here, because it would end up in logs: psql's \password sets one.
             _run(cursor, "create role {} login", role)
-        # To hand the marts over, to set another's default privileges, to take it all back.
+        # Membership is needed to hand marts over, to set default privileges, and to undo this.
         _run(cursor, "grant {} to current_user", role)
 
 
 def _give_staging(cursor: Cursor, roles: dict[str, str]) -> None:
-    """Staging stays with whoever migrates it. Its order lines hold names, too."""
+    """Grant rights on staging, which keeps its owner. Its order lines hold names, too."""
     loader, transformer = roles[LOADER], roles[TRANSFORMER]
     _run(cursor, "revoke all on schema staging from public")
     _run(cursor, "grant usage on schema staging to {}, {}", loader, transformer)
@@ -106,7 +106,7 @@ def _give_staging(cursor: Cursor, roles: dict[str, str]) -> None:
     _run(cursor, "revoke insert, update, delete on staging.alembic_version from {}", loader)
     _run(cursor, "grant usage on all sequences in schema staging to {}", loader)
     _run(cursor, "grant select on all tables in schema staging to {}", transformer)
-    # For what later migrations create.
+    # For the tables that later migrations create.
     later = "alter default privileges in schema staging grant"
     _run(cursor, later + " select, insert, update, delete on tables to {}", loader)
     _run(cursor, later + " usage on sequences to {}", loader)
@@ -117,7 +117,7 @@ def _give_marts(
     cursor: Cursor, roles: dict[str, str], *, open_marts: list[str], closed_marts: list[str]
 ) -> None:
     transformer, reader = roles[TRANSFORMER], roles[READER]
-    # The whole definition is here: no grant on columns, or `select *` would fail for readers.
+    # A view and no grant on columns, because `select *` would fail for readers.
     cursor.execute(
         f"""
         create or replace view mart.{MASKED} as
@@ -130,7 +130,7 @@ def _give_marts(
         """  # noqa: S608
     )
     cursor.execute(f"comment on view mart.{MASKED} is %s", (MASKED_COMMENT,))
-    # The marts belong to whoever builds them.
+    # The marts belong to the account that builds them.
     _run(cursor, "alter schema mart owner to {}", transformer)
     cursor.execute(
         """
@@ -144,12 +144,12 @@ def _give_marts(
     for (name,) in cursor.fetchall():
         _run(cursor, "alter table mart.{} owner to {}", name, transformer)
     _run(cursor, "grant usage on schema mart to {}", reader)
-    # What else stands here, a view of the shop's own for instance, may show names.
+    # Other relations, for instance a view of the shop's own, may show names.
     for name in (*open_marts, MASKED):
         _run(cursor, "grant select on mart.{} to {}", name, reader)
     for name in closed_marts:
         _run(cursor, "revoke all on mart.{} from public, {}", name, reader)
-    # Default privileges apply to what the role named here creates, and to nobody else's tables.
+    # Default privileges apply only to tables that the role named here creates.
     _run(
         cursor,
         "alter default privileges for role {} in schema mart grant select on tables to {}",

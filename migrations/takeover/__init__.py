@@ -3,13 +3,13 @@
 Run: `python -m migrations takeover --plan`, then without `--plan`; the walk-through is
 docs/takeover.md. The way back: `python -m migrations takeover --back`.
 
-A list of changes, each of which asks the catalogue whether it is still to be done. So the next run
-finishes what a killed one began, and one run too many changes nothing. Order lines and sales get
-what they lack first, the ledger comes last: without it no load of this pipeline starts.
+The takeover is a list of changes. Each change asks the catalogue whether it is still to be done. So
+the next run finishes what a killed run began, and one run too many changes nothing. Order lines and
+sales come first, the ledger last: without the ledger no load of this pipeline starts.
 
-No step stops readers while it works. What must read or write every row does so under locks that let
-readers and, but for a moment, writers pass; what needs a table for itself only changes the
-catalogue, and gives up within `READERS_WAIT` to try again later if somebody is reading.
+No step stops readers while it works. Steps that read or write every row take locks that let readers
+pass, and writers except for a moment. Steps that need a table for themselves only change the
+catalogue. If somebody is reading, they give up within `READERS_WAIT` and try again later.
 """
 
 import os
@@ -33,7 +33,7 @@ from migrations.takeover.refusals import (
 )
 from migrations.takeover.tables import ORDERS, REPORT_ID, SALES
 
-# A killed run's last statement goes on until the server notices (CONNECTION_CHECK).
+# The last statement of a killed run goes on until the server notices (CONNECTION_CHECK).
 CONNECTION_CHECK = "5s"
 OTHER_RUN_SECONDS = 15
 
@@ -44,15 +44,15 @@ def take_over(
     """Take over the warehouse that libpq's PG* variables name.
 
     Args:
-        plan: say what would change and how many rows; change nothing.
-        rebuild: days whose rows in the marts are made anew from staging, afterwards.
-        say: takes every line of the report.
+        plan: say what would change, and in how many rows; change nothing.
+        rebuild: days of the marts to build again from staging, afterwards.
+        say: is called with every line of the report.
 
     Raises:
         TerminalError: if this is no warehouse, or holds what the new shape cannot hold, or a day
             cannot be rebuilt. Nothing was changed.
-        TransientError: if somebody is in the way, or the warehouse went away. Another run goes on
-            from there.
+        TransientError: if another session blocks a change, or the warehouse went away. The next run
+            continues from there.
     """
     with _warehouse(say, alone=not plan, readonly=plan) as warehouse:
         refuse_strangers(warehouse)
@@ -71,7 +71,7 @@ def go_back(say: Callable[[str], None] = print) -> None:
 
     Raises:
         TerminalError: if something was loaded since.
-        TransientError: if somebody is in the way: nothing was changed but for an index.
+        TransientError: if another session blocks it; nothing was changed except for an index.
     """
     with _warehouse(say, alone=True, readonly=False) as warehouse:
         back.go(warehouse)
@@ -81,14 +81,14 @@ def go_back(say: Callable[[str], None] = print) -> None:
 def _warehouse(
     say: Callable[[str], None], *, alone: bool, readonly: bool
 ) -> Iterator[OldWarehouse]:
-    # dbt asks for them by name, and comes late.
+    # dbt needs these variables, and runs late: check them now.
     if missing := [name for name in ("PGHOST", "PGUSER", "PGDATABASE") if name not in os.environ]:
         raise TerminalError(f"not set in the environment: {', '.join(missing)}")
     settings = {
-        # Ends what a killed run has left.
+        # Let the server end statements that a killed run has left.
         "client_connection_check_interval": CONNECTION_CHECK,
         "lock_timeout": f"{PATIENCE_SECONDS}s",
-        # For sorting what is compared.
+        # For sorting the rows that are compared.
         "work_mem": "128MB",
         "default_transaction_read_only": "on" if readonly else "off",
     }
@@ -138,8 +138,8 @@ def was_taken_over(connection: Connection) -> bool:
 
 
 def days_left_as_they_were(connection: Connection) -> list[date]:
-    """Return the days of a warehouse that was taken over whose sales are the old pipeline's still,
-    and not those of staging."""
+    """Return the days of a taken over warehouse that still differ from staging as the old pipeline
+    left them."""
     warehouse = OldWarehouse(connection, print)
     delivered_since = {
         day
@@ -158,7 +158,7 @@ def _differences(warehouse: OldWarehouse) -> list[tuple[Any, ...]]:
 
 
 def _tell_differences(warehouse: OldWarehouse) -> None:
-    """Say on which days the sales are not those of staging: left as they are, unless asked."""
+    """Report the days whose sales differ from staging; they change only on request."""
     warehouse.say(
         f"{ORDERS}: {warehouse.row_count(ORDERS):,} rows;"
         f" {SALES}: {warehouse.row_count(SALES):,} rows"

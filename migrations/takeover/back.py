@@ -1,10 +1,10 @@
 """The way back to the old shape, as long as nothing was loaded since the takeover.
 
-Keeps every row of old. Some things stay, which the old pipeline does not notice: room for longer
-texts, cities added to mart.d_city, descriptions of mart.d_calendar, the index of mart.f_sales that
-serves in place of mart.f_ds3, and the tables of the ledger and of the marts that no old pipeline
-has. These tables are empty; the next takeover fills them. What the old pipeline's last scripts had
-made is left, and a retention mart of theirs gets back what it held.
+The way back keeps every old row. Some things remain that the old pipeline does not notice: room for
+longer texts, cities added to mart.d_city, descriptions of mart.d_calendar, the index of
+mart.f_sales that replaces mart.f_ds3, and the tables of the ledger and of the new marts. These
+tables are empty; the next takeover fills them. The results of the old pipeline's last scripts stay,
+and their retention mart gets its old rows back.
 """
 
 from collections.abc import Collection
@@ -28,24 +28,24 @@ from migrations.takeover.tables import (
     SALES,
 )
 
-# Waiting longer for a reader would make other readers wait behind it.
+# A longer wait for one reader would make other readers queue behind it.
 READERS_WAIT = "2s"
 
 
 def go(warehouse: OldWarehouse) -> None:
     """Go all the way; see `takeover.go_back`."""
     _refuse_if_loaded(warehouse)
-    # Readers pass while the old key is built anew.
+    # Readers pass while the old key is built again.
     warehouse.alone(f"drop index concurrently if exists {BACK_KEY}")
     key = BACK_KEY.removeprefix("staging.")
     warehouse.alone(f"create unique index concurrently {key} on {ORDERS} (uniq_id)")
-    # From here on one transaction, which reads no rows but those of the retention mart.
+    # From here on one transaction. It reads only rows of the retention mart.
     warehouse.rows("begin")
     try:
         warehouse.rows("select set_config('lock_timeout', %s, true)", (READERS_WAIT,))
         for table in (ORDERS, SALES, RETENTION):
             warehouse.rows("select pg_advisory_xact_lock(hashtext(%s))", (table,))
-        # Once more: building the index took its time. Under the locks no load comes between.
+        # Check again, because building the index took a while. The locks keep loads out now.
         _refuse_if_loaded(warehouse)
         _restore(warehouse)
         warehouse.rows("commit")
@@ -102,7 +102,7 @@ def _restore(warehouse: OldWarehouse) -> None:
     warehouse.rows(f"drop index if exists staging.{ORDER_KEY}")
     _undo(warehouse, CITY, optional=("city_id",))
     for dimension in (ITEM, CITY, CUSTOMER):
-        # Added by the first run of dbt.
+        # The first run of dbt has added this column.
         _undo(warehouse, dimension, columns=("latest_order_date",))
     _undo(
         warehouse,
@@ -117,7 +117,7 @@ CHECKED = ("quantity", "payment_amount", "date_time", "status")
 
 
 def _columns_made(warehouse: OldWarehouse) -> list[tuple[str, str]]:
-    """Return the columns that the takeover has made; unmark those that were there before."""
+    """Return the columns that the takeover has made; unmark those that it has found."""
     if "uniq_id" not in warehouse.columns(SALES):
         return []
     made = [(SALES, "uniq_id")]
@@ -139,7 +139,7 @@ def _undo(
     constraints: Collection[str] = (),
     columns: Collection[str] = (),
 ) -> None:
-    """Take back what the takeover has made of a table, as far as it is there."""
+    """Undo what the takeover has done to a table, as far as it has come."""
     known = [f"{column}_is_known" for column in optional]
     warehouse.rows(
         f"alter table {table} "

@@ -26,13 +26,13 @@ from migrations.takeover.tables import (
 
 SQL = Path(__file__).parent
 
-# Rows whose order key is set in one transaction: about a second's work.
+# One transaction sets the order key of this many rows: about a second's work.
 BATCH_ROWS = 100_000
 
 
 @dataclass(frozen=True)
 class Change:
-    """`pending` tells what is still to be done, with numbers, or None; `run` does it."""
+    """`pending` returns what is still to be done, with numbers, or None; `run` does it."""
 
     pending: Callable[[OldWarehouse], str | None]
     run: Callable[[OldWarehouse], None]
@@ -94,8 +94,8 @@ def _sales_key_pending(warehouse: OldWarehouse) -> str | None:
 
 
 CUSTOMER_INDEX = ("customer_id", "date_id", "refund_flag")
-# The old pipeline's index on customer_id alone: beside the other the planner takes this one, and
-# reads the sales of each customer.
+# The old pipeline's index on customer_id alone. If it exists beside the other, the planner prefers
+# it, and reads all sales of each customer.
 OLD_CUSTOMER_INDEX = "mart.f_ds3"
 
 
@@ -175,7 +175,7 @@ def _sale_columns_pending(warehouse: OldWarehouse) -> str | None:
 
 
 def _sale_columns(warehouse: OldWarehouse) -> None:
-    # With uniq_id goes the knowledge of what was there before.
+    # Once uniq_id is there, nobody can tell which columns were there before. Mark them first.
     of_old = [
         (table, column)
         for table, column in ((SALES, "refund_flag"), (ORDERS, "status"))
@@ -190,13 +190,13 @@ def _sale_columns(warehouse: OldWarehouse) -> None:
         SALES,
         *(COMMENT.format(table=table, column=column, text=OF_OLD) for table, column in of_old),
         *statements,
-        # For the rows that are there. A new one that says nothing is a mistake.
+        # The default was for existing rows. A new row without a value would be a mistake.
         f"alter table {SALES} alter column refund_flag drop default",
         f"alter table {SALES} add column uniq_id varchar(32)",
     )
 
 
-# A comment of the shop's own stays before ours.
+# A comment of the shop's own stays, in front of ours.
 COMMENT = """
     do $$
     begin
@@ -210,7 +210,7 @@ COMMENT = """
 
 
 def refunded(warehouse: OldWarehouse) -> str:
-    """Return the condition for an order line that is a refund: none, before there is a status."""
+    """Return the condition for a refunded order line; without a status there are none."""
     return "status = 'refunded'" if "status" in warehouse.columns(ORDERS) else "false"
 
 
@@ -244,7 +244,7 @@ def _order_keys(warehouse: OldWarehouse) -> None:
         if time.monotonic() - told > 30:
             warehouse.say(f"  {done:,} of {total:,} rows")
             told = time.monotonic()
-    # What was written over becomes room for coming days; giving it back would stop readers.
+    # Future days reuse the space of old row versions. Truncating the file would stop readers.
     warehouse.alone(f"vacuum (analyze, truncate off) {SALES}")
     synthetic = warehouse.value(
         f"select count(*) from {SALES} where starts_with(uniq_id, %s)",  # noqa: S608
@@ -275,8 +275,8 @@ def _retention_pending(warehouse: OldWarehouse) -> str | None:
 
 
 def _retention(warehouse: OldWarehouse) -> None:
-    # The dimensions stay as they are until the first run of all marts: neither names nor rows of
-    # old may change before the way back is closed.
+    # The dimensions stay as they are until the first run of all marts: neither names nor old rows
+    # may change before the way back is closed.
     run_dbt(
         "run", "--select", "d_calendar", "restatement_log", "f_customer_retention",
         "--vars", "{prune_dimensions: false}",
@@ -284,12 +284,12 @@ def _retention(warehouse: OldWarehouse) -> None:
 
 
 def rebuild(day: date) -> None:
-    """Make a day of the marts anew from staging."""
+    """Build a day of the marts again from staging."""
     run_dbt("run", "--vars", f"{{ds: '{day}'}}")
 
 
 def _migrations() -> Any:
-    # Not at the top: no load needs Alembic.
+    # Not at the top, because no load needs Alembic.
     from alembic.config import Config
 
     return Config(toml_file=dbt.ROOT / "pyproject.toml")
@@ -315,7 +315,7 @@ def _ledger_tables(warehouse: OldWarehouse) -> None:
     try:
         command.upgrade(_migrations(), "head")
     except DBAPIError as error:
-        # Told as any other answer of the warehouse.
+        # Explained like any other error of the warehouse.
         raise (error.orig or error) from error
     except (CommandError, SQLAlchemyError) as error:
         raise TerminalError(
@@ -362,7 +362,7 @@ def _other_marts(warehouse: OldWarehouse) -> None:
     run_dbt("run", "--select", *models, "--vars", "{prune_dimensions: false}")
 
 
-# What a way back leaves if a reader was in its way: no uniq_id on a second day.
+# A way back leaves this index if a reader blocked it. It forbids a uniq_id on a second day.
 BACK_KEY = "staging.user_order_log_old_key"
 
 
@@ -392,7 +392,7 @@ CHANGES = (
     *(_longer_text(*text) for text in TEXTS),
     _not_null(CITY, "city_id"),
     Change(_cities_pending, _cities),
-    # The index first: by it the order lines of a day are found.
+    # This index comes first, because later changes find the order lines of a day by it.
     Change(_orders_key_pending, _orders_key),
     Change(_sale_columns_pending, _sale_columns),
     Change(_order_keys_pending, _order_keys),
@@ -418,9 +418,9 @@ CHANGES = (
     Change(retention.constraints_pending, retention.add_constraints),
     Change(_ledger_tables_pending, _ledger_tables),
     Change(_ledger_pending, _ledger),
-    # From the sales and the ledger.
+    # These marts are built from the sales and the ledger.
     Change(_other_marts_pending, _other_marts),
     Change(_back_key_pending, _back_key),
-    # Last, as the old pipeline needs it.
+    # Last, because the old pipeline needs this key.
     Change(_old_key_pending, _old_key),
 )

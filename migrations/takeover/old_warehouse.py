@@ -1,4 +1,4 @@
-"""The warehouse being taken over: its catalogue, and changes that stop no reader for long."""
+"""The warehouse during a takeover: its catalogue, and changes that stop readers only briefly."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,21 +11,21 @@ from psycopg2.extensions import quote_ident
 
 from loaders.errors import TransientError
 
-# How long a statement that needs a table for itself may queue, with every new reader behind it.
+# How long a statement that needs a table for itself may wait: new readers queue behind it.
 READERS_WAIT = "200ms"
-# How long to try for such a moment, or to wait for another run to let go.
+# How long to keep trying such a statement, or to wait for another run to end.
 PATIENCE_SECONDS = 600
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 
 class OldWarehouse:
-    """One connection, in autocommit mode: every change is its own transaction."""
+    """One connection in autocommit mode: every change is a transaction of its own."""
 
     def __init__(self, connection: Connection, say: Callable[[str], None]) -> None:
         self._connection = connection
         self.say = say
-        # Counted once: ten million rows take a while.
+        # Counted once, because ten million rows take a while.
         self.row_count = cache(lambda table: self.value(f"select count(*) from {table}"))  # noqa: S608
 
     def rows(self, statement: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
@@ -40,9 +40,9 @@ class OldWarehouse:
         return value
 
     def be_the_only_one(self, seconds: float) -> None:
-        """Wait for another takeover to end, for so long; hold the others off from then on."""
-        # Asked for again and again instead of waited for: who waits holds a snapshot, and building
-        # an index beside others waits for that.
+        """Wait until no other takeover runs, then keep others out; give up after the time limit."""
+        # Polling instead of waiting: a waiting session holds a snapshot, and CREATE INDEX
+        # CONCURRENTLY waits for that snapshot to end.
         deadline = time.monotonic() + seconds
         while not self.value("select pg_try_advisory_lock(hashtext('takeover'))"):
             if time.monotonic() > deadline:
@@ -50,19 +50,19 @@ class OldWarehouse:
             time.sleep(0.5)
 
     def quoted(self, name: str) -> str:
-        """Return a name that is not ours, for a statement."""
+        """Return a name that is not ours, quoted for a statement."""
         return quote_ident(name, self._connection)
 
     def write(self, lock: str, statement: str, parameters: Parameters = None) -> None:
-        """Write rows while no run of this pipeline replaces those of `lock`; readers pass."""
+        """Write rows while no run of this pipeline replaces rows of `lock`; readers pass."""
         self._committed(lock, [(statement, parameters)])
 
     def alter(self, table: str, *statements: str) -> None:
-        """Change the catalogue, in statements that read no rows; readers wait `READERS_WAIT`."""
+        """Change the catalogue by statements that read no rows; readers wait for `READERS_WAIT`."""
         self._committed(
             table,
             [
-                # Queues, and makes autovacuum give way, without stopping readers.
+                # This lock queues, and makes autovacuum give way, without stopping readers.
                 (f"lock table {table} in share update exclusive mode", None),
                 ("select set_config('lock_timeout', %s, true)", (READERS_WAIT,)),
                 *((statement, None) for statement in statements),
@@ -70,7 +70,7 @@ class OldWarehouse:
         )
 
     def alone(self, statement: str) -> None:
-        """Run what must not be in a transaction, or need not; its lock lets readers pass."""
+        """Run a statement outside a transaction; its lock lets readers pass."""
         try:
             self.rows(statement)
         except psycopg2.errors.LockNotAvailable as error:
@@ -84,7 +84,7 @@ class OldWarehouse:
         while True:
             try:
                 self.rows("begin")
-                # The lock of loader and marts (macro lock_mart).
+                # The lock that loader and marts take (macro lock_mart).
                 self.rows("select pg_advisory_xact_lock(hashtext(%s))", (lock,))
                 for statement, parameters in statements:
                     self.rows(statement, parameters)
@@ -118,7 +118,7 @@ class OldWarehouse:
             (table,),
         )
 
-    # Changes of several steps, each of which a killed run may have been the last to do.
+    # Changes of several steps. A killed run may have stopped after any of them.
 
     def add_check(self, table: str, name: str, condition: str) -> None:
         """Add a check constraint, and check the rows that are there."""
@@ -132,8 +132,8 @@ class OldWarehouse:
 
     def add_not_null(self, table: str, column: str) -> None:
         """Make a column not null."""
-        # SET NOT NULL by itself reads the table while nobody else may; with a checked constraint
-        # that says the same it reads nothing.
+        # SET NOT NULL alone would read the table and lock everybody out. With a validated check of
+        # the same condition it reads nothing.
         name = f"{column}_is_known"
         self.add_check(table, name, f"{column} is not null")
         self.alter(
@@ -156,29 +156,29 @@ class OldWarehouse:
             self.alone(f"alter table {table} validate constraint {self.quoted(name)}")
 
     def add_index(self, table: str, name: str, on: str, *, unique: bool = False) -> None:
-        """Add an index of that name."""
+        """Add an index with this name."""
         schema = table.partition(".")[0]
         state = self.index_state(f"{schema}.{name}")
-        if state is False:  # what a killed run has left
+        if state is False:  # an unfinished index of a killed run
             self.alone(f"drop index concurrently {schema}.{name}")
         if not state:
             kind = "unique index" if unique else "index"
             self.alone(f"create {kind} concurrently {name} on {table} ({on})")
-            # Of an expression nothing is known to the planner before.
+            # The planner has no statistics of an expression before this.
             self.alone(f"analyze {table}")
 
     def add_unique(self, table: str, name: str, *columns: str) -> None:
-        """Add a unique constraint, with an index of its name."""
+        """Add a unique constraint with an index of the same name."""
         self.add_index(table, name, ", ".join(columns), unique=True)
         self.alter(table, f"alter table {table} add constraint {name} unique using index {name}")
 
-    # What the catalogue says.
+    # Questions to the catalogue.
 
     def has_table(self, table: str) -> bool:
         return self.value("select to_regclass(%s) is not null", (table,))  # type: ignore[no-any-return]
 
     def columns(self, table: str) -> dict[str, tuple[str, int, bool]]:
-        """Return type, length and NOT NULL of every column; nothing for what is no plain table."""
+        """Return type, length and NOT NULL of every column; nothing unless it is a plain table."""
         return {
             name: (kind, length, required)
             for name, kind, length, required in self.rows(
@@ -225,7 +225,7 @@ class OldWarehouse:
         return names[0][0] if names else None
 
     def constraint_state(self, table: str, name: str) -> bool | None:
-        """Return whether every row was checked against a constraint; None if there is none."""
+        """Return whether a constraint was checked for every row; None if there is none."""
         states = self.rows(
             "select convalidated from pg_constraint"
             " where conrelid = to_regclass(%s) and conname = %s",

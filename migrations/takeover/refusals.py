@@ -1,4 +1,4 @@
-"""What must hold before anything is touched."""
+"""The conditions that must hold before a takeover touches anything."""
 
 import json
 import re
@@ -29,12 +29,12 @@ from migrations.takeover.tables import (
     TEXTS,
 )
 
-# What the takeover itself brings to our shape; all else has to be absent or ours already.
+# The takeover brings these to our shape. Everything else has to be absent, or ours already.
 CHANGED = (ORDERS, ITEM, CITY, CUSTOMER, SALES, RETENTION)
 
 
 def refuse_strangers(warehouse: OldWarehouse) -> None:
-    """Stop if this is neither an old warehouse nor a new one, nor one between the two."""
+    """Raise unless this is an old warehouse, a new one, or one between the two."""
     problems = []
     for table, expected in COLUMNS.items():
         columns = warehouse.columns(table)
@@ -47,7 +47,7 @@ def refuse_strangers(warehouse: OldWarehouse) -> None:
             elif columns[name][0] != kind:
                 problems.append(f"{table}.{name} is {columns[name][0]}, not {kind}")
     if not problems:
-        # A step counts as done if its column is there: made by hand it may be another.
+        # A step counts as done if its column exists. A column made by hand may be a different one.
         for table, column, kind, required in ADDED:
             columns = warehouse.columns(table)
             if column not in columns:
@@ -88,10 +88,10 @@ def refuse_strangers(warehouse: OldWarehouse) -> None:
 
 
 def refuse_what_does_not_fit(warehouse: OldWarehouse, taken: Sequence[str]) -> None:
-    """Stop if the new shape cannot hold what is there: what it should be is not ours to guess.
+    """Raise if the new shape cannot hold the rows: we do not guess what they should be.
 
     Args:
-        taken: what stands under names of ours, as `names_taken` found it.
+        taken: the relations with names of ours, as `names_taken` returns them.
     """
     problems = [
         f"{table}: {number} rows where {condition}"
@@ -124,7 +124,7 @@ def refuse_what_does_not_fit(warehouse: OldWarehouse, taken: Sequence[str]) -> N
 
 
 def names_taken() -> list[str]:
-    """Return what stands under the names of what a takeover creates."""
+    """Return the relations that have names which a takeover needs."""
     orders = ORDERS.partition(".")[2]
     marts = [table.partition(".")[2] for table in CHANGED if table != ORDERS]
     with (
@@ -159,7 +159,7 @@ def _unfit(warehouse: OldWarehouse) -> list[tuple[str, str]]:
     ]
     if "status" in orders:
         unfit.append((ORDERS, "status not in ('shipped', 'refunded')"))
-    # From here on what is negative is a refund, and says so.
+    # From here on a refund is negative and has the flag.
     if "refund_flag" not in sales:
         unfit.append((SALES, "quantity < 0 or payment_amount < 0"))
     elif "uniq_id" not in sales:
@@ -171,7 +171,7 @@ def _unfit(warehouse: OldWarehouse) -> list[tuple[str, str]]:
 
 
 def _too_much(warehouse: OldWarehouse) -> Iterator[str]:
-    """Return the sums that the retention mart has no room for."""
+    """Return the sums that are too large for the retention mart."""
     room = {
         name: 10 ** (int(numeric[1]) - int(numeric[2]))
         for name, declared in retention.contract().columns.items()
@@ -194,7 +194,7 @@ def _too_much(warehouse: OldWarehouse) -> Iterator[str]:
 
 
 def _own_names(warehouse: OldWarehouse) -> Iterator[str]:
-    """Return the names of our indexes and constraints under which there is something else."""
+    """Return the names of our indexes and constraints that something else has."""
     for table, index, columns in (
         (ORDERS, f"staging.{changes.ORDER_KEY}", ["(date_time::date)", "uniq_id"]),
         (ORDERS, changes.BACK_KEY, ["uniq_id"]),
@@ -223,7 +223,7 @@ def _unfilled(warehouse: OldWarehouse, table: str, ours: Sequence[str]) -> list[
 
 
 def _retention(warehouse: OldWarehouse) -> list[str]:
-    """Return why the retention mart of old, if there is one, cannot become ours."""
+    """Return why the old retention mart, if there is one, cannot become ours."""
     columns = warehouse.columns(RETENTION)
     if not columns or not retention.is_of_old(warehouse):
         return []
@@ -247,7 +247,7 @@ UNFIT = (
     (ORDERS, "date_time < '1970-01-01' or date_time >= '2050-01-01'"),
     (SALES, "quantity is null or payment_amount is null"),
     (CITY, "city_id is null"),
-    # The marts find a day by its number, and the week of a day in the calendar.
+    # The marts find a day by its number, and the week of a day by the calendar.
     (CALENDAR, "date_id != cast(to_char(date_actual, 'YYYYMMDD') as integer)"),
     (CALENDAR, "week_of_year_iso != to_char(date_actual, 'IYYY-\"W\"IW-ID')"),
 )
@@ -262,7 +262,7 @@ VIEWS_ON_COLUMN = """
     order by 1
 """
 
-# Foreign keys from elsewhere, and views that group by the key alone.
+# Foreign keys from other tables, and views that group by the key alone.
 DEPENDENTS_ON_KEY = """
     select distinct pg_describe_object(classid, objid, objsubid)
     from pg_depend
@@ -275,7 +275,7 @@ DEPENDENTS_ON_KEY = """
     order by 1
 """
 
-# A run of the marts deletes what these point to, and makes it anew or not.
+# A run of the marts deletes the rows that these keys refer to, and may not make them again.
 FOREIGN_KEYS_TO = """
     select pg_describe_object(cast('pg_constraint' as regclass), oid, 0)
     from pg_constraint
@@ -303,7 +303,7 @@ OTHER_INDEX = """
     )
 """
 
-# Those by which OldWarehouse.add_not_null makes a column not null.
+# The check constraints by which OldWarehouse.add_not_null makes a column not null.
 OTHER_CHECKS = """
     select conname from pg_constraint
     where conrelid = to_regclass(%s) and conname ~ '_is_known$'

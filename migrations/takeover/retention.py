@@ -1,8 +1,8 @@
-"""The retention mart that the old pipeline's last scripts have made, brought to our shape.
+"""Brings the retention mart of the old pipeline's last scripts to our shape.
 
-All of it is counted anew from mart.f_sales: the mart then holds what the sales say, and nothing
-else. What it held before stays in a table beside it, whatever its periods were called and whether
-or not their sales are still known.
+dbt builds all of it again from mart.f_sales, so afterwards the mart agrees with the sales. All its
+old rows stay in another table, whatever their periods were called, and whether or not their sales
+are still known.
 """
 
 from checks import dbt
@@ -18,14 +18,14 @@ def contract() -> dbt.Mart:
 
 
 def is_of_old(warehouse: OldWarehouse) -> bool:
-    """Return whether the table is there, and not ours yet: its key is added last but one."""
+    """Return whether the table exists and is not ours yet: its key is added last but one."""
     return warehouse.has_table(RETENTION) and not warehouse.constraint(
         RETENTION, "pu", *contract().key
     )
 
 
 def retyped(warehouse: OldWarehouse) -> dict[str, str]:
-    """Return the columns of old that are too small, with the type they get."""
+    """Return the old columns that are too small, with the type that they get."""
     columns = warehouse.columns(RETENTION)
     return {
         name: declared
@@ -45,7 +45,7 @@ COPY_COMMENT = f"What {RETENTION} held before the takeover. Only the way back ne
 
 
 def is_copied(warehouse: OldWarehouse) -> bool:
-    """Return whether what the mart held is kept already."""
+    """Return whether the old rows of the mart are copied already."""
     return warehouse.value(  # type: ignore[no-any-return]
         "select obj_description(to_regclass(%s), 'pg_class') is not distinct from %s",
         (OLD_RETENTION, COPY_COMMENT),
@@ -117,6 +117,6 @@ def add_constraints(warehouse: OldWarehouse) -> None:
     for index in mart.indexes:
         if not warehouse.is_indexed(RETENTION, *index):
             warehouse.add_index(RETENTION, f"{table}_{'_'.join(index)}_idx", ", ".join(index))
-    # Last: by it the table is known as ours.
+    # Last, because this key marks the table as ours.
     if not warehouse.constraint(RETENTION, "pu", *mart.key):
         warehouse.add_unique(RETENTION, KEY, *mart.key)

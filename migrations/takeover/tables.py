@@ -1,4 +1,4 @@
-"""The tables of a warehouse, what those of an old and a new one have in common, and its marks."""
+"""The tables of a warehouse, the common columns of old and new ones, and the takeover's marks."""
 
 from collections.abc import Mapping
 
@@ -7,24 +7,25 @@ from loaders.order_file import NAME_LENGTH
 ORDERS, SALES, CALENDAR = "staging.user_order_log", "mart.f_sales", "mart.d_calendar"
 ITEM, CITY, CUSTOMER = "mart.d_item", "mart.d_city", "mart.d_customer"
 RETENTION = "mart.f_customer_retention"
-# Built from SALES and the ledger; no old pipeline has them.
+# Marts that are built from SALES and the ledger; no old pipeline has them.
 OTHER_MARTS = (
     "mart.f_shop_retention",
     "mart.f_customer_cohort",
     "mart.f_item_cohort",
     "mart.f_delivery_day",
 )
-# What the retention mart held before, where the old pipeline had one.
+# The old rows of the retention mart, if the old pipeline had one.
 OLD_RETENTION = "mart.f_customer_retention_old"
 
-# In the ledger, for every order line from before it. dbt's macro for sales of old knows the other.
+# Marks the ledger's entries for order lines from before it.
 REPORT_ID = "old warehouse"
-# With the sale's id behind it the key of a sale that has no order line in staging.
+# Followed by the sale's id, the key of a sale that has no order line in staging. The dbt macro
+# sales_of_staging knows this text, too.
 NO_ORDER_LINE = "mart.f_sales.id="
-# Part of the comment on a column of ours that was there before: only then the way back leaves it.
+# Part of the comment on a column that the takeover has found: the way back leaves that column.
 OF_OLD = "Made by the old pipeline; the way back from a takeover leaves it."
 
-# What an old warehouse and a new one have in common; varchar of whatever length.
+# Columns that an old warehouse and a new one have in common; varchar of any length.
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     ORDERS: {
         "uniq_id": "character varying",
@@ -57,14 +58,14 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "payment_amount": "numeric(10,2)",
     },
 }
-# What the takeover adds: type, and whether it is not null from the first. The old pipeline's last
-# scripts have added some of it to many.
+# Columns that the takeover adds: the type, and whether it is not null from the start. The old
+# pipeline's last scripts have added some of them to many warehouses.
 ADDED = (
     (SALES, "refund_flag", "boolean", True),
     (SALES, "uniq_id", "character varying", False),
     (ORDERS, "status", "character varying", True),
 )
-# What those scripts made of the retention mart; a type may also be a smaller one of its kind.
+# The retention mart as those scripts made it; a type may also be a smaller one of its kind.
 RETENTION_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "new_customers_count": ("bigint", "integer", "smallint"),
     "returning_customers_count": ("bigint", "integer", "smallint"),
@@ -76,14 +77,14 @@ RETENTION_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "returning_customers_revenue": ("numeric(12,2)", "numeric(10,2)"),
     "customers_refunded": ("numeric(12,0)", "bigint", "integer", "smallint"),
 }
-# Primary or unique, and then foreign keys with what they point to.
+# Primary or unique keys, then foreign keys with the tables that they refer to.
 KEYS = ((CALENDAR, "date_id"), (ITEM, "item_id"), (CITY, "city_id"), (CUSTOMER, "customer_id"))
 REFERENCES = (
     (SALES, "date_id", CALENDAR),
     (SALES, "item_id", ITEM),
     (SALES, "customer_id", CUSTOMER),
 )
-# Texts, and how long they may be.
+# Texts and their greatest length.
 TEXTS = (
     *(
         (ORDERS, name, NAME_LENGTH)
