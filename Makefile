@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs Python 3.11-3.13 with venv or pip, make and git; nothing as root.
 
-# These count on make's command line only: names so common are also exported by chance. They reach
-# the commands through the environment, which any quoting survives.
+# These count on make's command line only, because names so common are also exported by chance. They
+# reach the commands through the environment, where no quoting gets lost.
 GIVEN := DATE TODAY RECORDED ARGS PYTHON DEADLINE_MINUTES
 unexport $(foreach name,$(GIVEN),$(if $(filter command,$(origin $(name))),,$(name)))
 
@@ -10,20 +10,20 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 READY := .venv/.ready
-# -E: without a caller's Python settings, which belong to another project. What else reaches the
-# programs says local/environment.py. -B: root leaves no files in somebody's checkout.
+# -E ignores the caller's Python settings, which belong to another project. local/environment.py says
+# what else reaches the programs. -B keeps root from leaving files in somebody's checkout.
 PYTHON_HERE := $(BIN)/python -E -B
 LOCAL := $(PYTHON_HERE) -m local
-# Whole suites run in several processes, each with a database server of its own.
+# A whole suite runs in several processes, each with a database server of its own.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
-# A virtual environment knows its own path: where the checkout was moved or copied it is made anew.
+# A virtual environment holds its own path, so it is made again if the checkout was moved or copied.
 ifneq ($(file <$(READY)),$(CURDIR))
   .PHONY: $(READY)
 endif
 
-# With -w, make prints "Entering directory" where the first command starts, into the eval of `env`.
-# It does not if it keeps their output for later, and there is none: what they say goes past it.
+# With -w, make prints "Entering directory" before the first command's output, into the eval of `env`.
+# It prints nothing if it collects output and there is none. So the commands write past make.
 ifeq ($(MAKECMDGOALS) $(findstring w,$(firstword -$(MAKEFLAGS))),env w)
   MAKEFLAGS += -j2 --output-sync
   PAST_MAKE := >>/proc/$$PPID/fd/1 2>>/proc/$$PPID/fd/2
@@ -35,7 +35,7 @@ endif
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-run: $(READY) ## the whole thing: history, then a week of increments, through Airflow; a summary
+run: $(READY) ## run the history, then a week of increments, through Airflow; print a summary
 	@$(LOCAL) run
 
 warehouse: $(READY) ## start PostgreSQL, create the tables, leave it running
@@ -66,9 +66,9 @@ prove: $(READY) ## run the last days again, build the marts afresh, compare row 
 takeover: $(READY) ## take over a warehouse of the old pipeline: make takeover ARGS=--plan
 	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m migrations takeover $$ARGS
 
-upgrade: $(READY) takeover ## the name of takeover in version 0.1
+upgrade: $(READY) takeover ## the name that takeover had in version 0.1
 
-report: $(READY) ## write the page for analysts anew: .local/report.html
+report: $(READY) ## write the page for analysts again: .local/report.html
 	@settings=$$($(LOCAL) env) && eval "$$settings" && $(PYTHON_HERE) -m report --output "$${REPORT_PAGE:-.local/report.html}"
 
 roles: $(READY) ## make the accounts loader, transformer and reader, or update their rights
@@ -80,7 +80,7 @@ test: $(READY) ## run the tests: make test ARGS='-k refund'
 test-faults: $(READY) ## run the tests of kills, races and faults, which take minutes
 	@ARGS="-m faults $${ARGS:-$(SIDE_BY_SIDE)}" $(LOCAL) test
 
-bench: $(READY) ## measure what runs cost, beside what else could do it: make bench ARGS=--quick
+bench: $(READY) ## measure what runs cost, compared with other tools: make bench ARGS=--quick
 	@$(BIN)/python -m bench $$ARGS
 
 test-report: $(READY) ## test the page for analysts in a browser

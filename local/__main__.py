@@ -43,7 +43,7 @@ _EXPECTED_ERRORS = (
 
 
 class _Interrupted(BaseException):
-    """A signal asks this command to end. No error, like KeyboardInterrupt: nothing swallows it."""
+    """A signal asks this command to end. No Exception, so that nothing swallows it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -53,7 +53,7 @@ class _Interrupted(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # What follows this word is Airflow's, whose options have the names of ours.
+    # The words after this one are for Airflow, whose options have the same names as ours.
     end = words.index("airflow") + 1 if "airflow" in words else len(words)
     words, words_for_airflow = words[:end], words[end:]
     commands: dict[str, Callable[[Stack], int]] = {
@@ -78,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folders = {name: folder.resolve() for name, folder in given.items() if folder}
     state = folders.get("state", Settings.state)
     become_owner(next(folder for folder in (state, *state.parents) if folder.exists()))
-    # Whatever the umask, nobody else may write what is kept here.
+    # Whatever the umask is, nobody else may write the files that are kept here.
     os.umask(os.umask(0o022) | 0o022)
     settings = Settings(dict(os.environ), **folders)
-    # For what libpq and the libraries read in this very process, too.
+    # libpq and the libraries read the environment of this process, too.
     os.environ.clear()
     os.environ.update(settings.inherited)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -144,7 +144,7 @@ def up(stack: Stack) -> int:
 
 
 def down(stack: Stack) -> int:
-    """Stop whatever was started here."""
+    """Stop everything that was started from this checkout."""
     with stack.lock("down"), _unhurried():
         stopped = stack.stop_everything()
     say(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running")
@@ -181,7 +181,7 @@ def _run(stack: Stack, deadline: float) -> int:
         runs = pipeline.run_history()
         runs += pipeline.run_increments(days) if days else []
     except BaseException:
-        # If Airflow stays up, this job's unfinished runs must not go on in it.
+        # If Airflow stays up, it must not go on with this job's unfinished runs.
         with contextlib.suppress(*_EXPECTED_ERRORS), _unhurried():
             pipeline.abandon()
         raise
@@ -239,7 +239,7 @@ def airflow(stack: Stack, words: Sequence[str]) -> int:
 
 
 def prove_promise(stack: Stack) -> int:
-    """Show that the marts equal a fresh build, whatever is repeated or killed."""
+    """Prove that the marts equal a fresh build after repeated and killed runs."""
     with stack.lock("prove"):
         if stack.settings.warehouse_is_embedded and not stack.settings.postgres.is_running():
             stack.clear_leftovers()
@@ -254,7 +254,7 @@ def prove_promise(stack: Stack) -> int:
 def audit(stack: Stack) -> int:
     """Check the locked packages for known vulnerabilities, by the advisories of osv.dev.
 
-    0: none known; 1: some, listed; 3: nothing was checked, no advisory source was reached.
+    Returns 0 if none are known, 1 after listing some, 3 if the advisories cannot be reached.
     """
     done = subprocess.run(
         [UV, "audit", "--frozen", "--preview-features", "audit-command"],
@@ -272,7 +272,7 @@ def test(stack: Stack) -> int:
     """Run the tests, with the words of ARGS for pytest."""
     os.chdir(ROOT)
     python = str(BIN / "python")
-    # By its full name: that is how Python finds the environment it belongs to.
+    # By its full path, from which Python finds its environment.
     os.execv(python, [python, "-m", "pytest", *_words(stack.settings)])
 
 
@@ -310,7 +310,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _unhurried() -> Iterator[None]:
-    """Let nothing but SIGKILL interrupt the cleaning up: half of it would leave processes."""
+    """Let only SIGKILL interrupt the cleanup: half a cleanup would leave processes."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:

@@ -1,7 +1,7 @@
-"""Which account does the work where the caller is root.
+"""Chooses the account that does the work if the caller is root.
 
-In somebody's checkout it is the owner, who can then go on with what was made. PostgreSQL refuses to
-run as root anywhere: its programs get an account of their own.
+In somebody's checkout the owner does the work, and can use the results afterwards. PostgreSQL
+refuses to run as root, so its programs always get another account.
 """
 
 import os
@@ -11,19 +11,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Either lets a process of another account pass through a folder that only root may enter.
-# Containers often grant root the second only.
+# Either capability lets another account's process pass through a folder that only root may enter.
+# Containers often grant root only the second.
 _TRAVERSE_CAPABILITIES = ("dac_read_search", "dac_override")
 
 
 class AccountError(RuntimeError):
-    """No account can do it; the text is one sentence for a person."""
+    """No account can run the programs; the text is one sentence for a person."""
 
 
 def become_owner(folder: Path) -> None:
-    """As root, go on as the owner of `folder`.
+    """If this process is root, continue as the owner of `folder`.
 
-    Stays root where the owner has no name on this machine, or may not run this interpreter.
+    Stays root if the owner has no name on this machine or may not run this interpreter.
     """
     uid = folder.stat().st_uid
     if os.geteuid() != 0 or uid == 0:
@@ -56,10 +56,10 @@ def name_of(uid: int) -> str:
 
 
 class ServerAccount:
-    """Runs PostgreSQL's programs as an account that may: the caller, or for root another one.
+    """Runs PostgreSQL's programs as an account that may: the caller, or if that is root another.
 
-    Root's server runs as the owner of `account_of` or, where that is root too, as `nobody`; nothing
-    above `folder`, which is given to that account with `log`, changes its mode or owner.
+    Root's server runs as the owner of `account_of` or, if that is root too, as `nobody`. That
+    account becomes the owner of `folder` and `log`; no folder above changes its mode or owner.
     """
 
     def __init__(self, folder: Path, *, log: Path, initdb: Path, account_of: Path) -> None:
@@ -74,7 +74,7 @@ class ServerAccount:
                     f" ({name_of(owner)}): run as that user, or remove the folder."
                 )
             return
-        # A cluster keeps the account that made it.
+        # A cluster belongs to the account that made it.
         self.uid, self.gid = _account(owner) if owner else _account_of(account_of)
         self.give(folder)
         self.give(log)
@@ -94,13 +94,13 @@ class ServerAccount:
             os.chown(path, self.uid, self.gid)
 
     def run(self, command: list[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
-        # With a prefix, setpriv changes the account itself: it must still be root to keep the
+        # With a prefix, setpriv itself changes the account: it must still be root to keep the
         # capability.
         changes = self.uid is not None and not self._prefix
         return subprocess.run(
             [*self._prefix, *command],
             cwd=cwd,
-            # Nothing else of the caller's: it would turn PostgreSQL's programs elsewhere.
+            # No other variable of the caller, which might point PostgreSQL's programs elsewhere.
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -127,8 +127,8 @@ class ServerAccount:
         return ways
 
     def _works(self, initdb: Path, folder: Path) -> bool:
-        """Whether the account, launched this way, can enter the folder and run the programs."""
-        # --show makes initdb look for the other programs and start one, and creates nothing.
+        """Return whether the account, launched so, can enter the folder and run the programs."""
+        # --show makes initdb find the other programs and start one, without creating anything.
         probe = 'cd "$1" && exec "$2" --show -D "$1"'
         try:
             done = self.run(["/bin/sh", "-c", probe, "sh", str(folder), initdb], cwd=Path("/"))
@@ -145,11 +145,11 @@ def _account(uid: int) -> tuple[int, int]:
 
 
 def _account_of(folder: Path) -> tuple[int, int]:
-    """The owner of `folder`, else `nobody`: initdb wants a name, and root may have no server."""
+    """Return the owner of `folder`; `nobody` if that is root or has no name, which initdb needs."""
     uid = folder.stat().st_uid
     if uid and name_of(uid) != str(uid):
         return _account(uid)
     try:
         return _account(pwd.getpwnam("nobody").pw_uid)
-    except KeyError:  # some images lack it
+    except KeyError:  # some images have no account `nobody`
         return _account(65534)

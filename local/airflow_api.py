@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API (v2) that the main job needs.
+"""The calls of Airflow's REST API (v2) that the main job needs.
 
 The `airflow` command line could do the same, at about five seconds a call.
 """
@@ -25,7 +25,7 @@ class AirflowApiError(RuntimeError):
 class DagRun:
     dag_id: str
     run_id: str
-    # Its `date` parameter, if it was given one.
+    # The run's parameter `date`, if it has one.
     day: str | None
     state: str
     started_at: datetime | None
@@ -44,7 +44,7 @@ class DagRun:
 
 @dataclass(frozen=True)
 class Task:
-    """One task of one run: its latest try."""
+    """The latest try of one task of one run."""
 
     dag_id: str
     run_id: str
@@ -64,7 +64,7 @@ class AirflowApi:
         self._url = url
         self._credentials = {"username": user, "password": password}
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxy between two programs of one machine
+        self._session.trust_env = False  # no proxy between two programs of the same machine
 
     def log_in(self) -> None:
         answer = self._session.post(
@@ -75,14 +75,14 @@ class AirflowApi:
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def health(self) -> dict[str, str]:
-        """The state of each part by its name; "healthy" is the good one."""
+        """Return the state of each part by its name; "healthy" is good."""
         answer: dict[str, Any] = self._call("GET", "/monitor/health")
         return {part: (info or {}).get("status") or "unknown" for part, info in answer.items()}
 
     # ------------------------------------------------------------------ DAGs
 
     def dag(self, dag_id: str) -> dict[str, Any] | None:
-        """The DAG as the server describes it, or None while it is not known."""
+        """Return the DAG as the server describes it, or None while the server does not know it."""
         answer: dict[str, Any] | None = self._call("GET", f"/dags/{dag_id}", missing=(404,))
         return answer
 
@@ -90,7 +90,7 @@ class AirflowApi:
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
     def parse_again(self, file_token: str) -> None:
-        """Ask for a DAG's file to be parsed before its turn comes."""
+        """Ask the server to parse a DAG's file ahead of its turn."""
         self._call("PUT", f"/parseDagFile/{file_token}", missing=(409,))
 
     def import_errors(self) -> list[dict[str, Any]]:
@@ -100,10 +100,10 @@ class AirflowApi:
     # ------------------------------------------------------------------ runs
 
     def trigger(self, dag_id: str, day: str | None = None, *, note: str) -> DagRun:
-        """Start a run without a logical date; for `day`, if it is given."""
+        """Start a run without a logical date, for `day` if that is given."""
         run_id = f"manual__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
         body = {
-            # Where the UI lists runs it shows their names, not their parameters.
+            # The UI's list of runs shows their names, not their parameters.
             "dag_run_id": f"{run_id}__{day}" if day else run_id,
             "logical_date": None,
             "conf": {"date": day} if day else {},
@@ -120,7 +120,7 @@ class AirflowApi:
         return [_dag_run(run) for run in answer["dag_runs"]]
 
     def fail_run(self, run: DagRun) -> None:
-        """End a run, and its running tasks with it."""
+        """End a run and its running tasks."""
         path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"
         self._call("PATCH", path, json={"state": "failed"})
 
@@ -147,7 +147,7 @@ class AirflowApi:
     def _call(
         self, method: str, path: str, *, missing: tuple[int, ...] = (), **arguments: Any
     ) -> Any:
-        """Send one request; None for an answer whose status is in `missing`."""
+        """Send one request; return None if the answer's status is in `missing`."""
         url = f"{self._url}/api/v2{path}"
         answer = self._session.request(method, url, timeout=_TIMEOUT_SECONDS, **arguments)
         if answer.status_code == 401:  # a token lives for a day

@@ -1,6 +1,7 @@
 """Airflow's processes and their settings: API server, scheduler, DAG processor.
 
-No triggerer: nothing here defers. No `airflow standalone`: ending it orphans its children.
+There is no triggerer, because no task defers. `airflow standalone` is not used, because its
+children outlive it.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ _MIGRATION = "airflow_migration"
 
 PARTS = {
     _API_SERVER: ["api-server"],
-    # The API server reads the tasks' logs from the same disk.
+    # No log server: the API server reads the tasks' logs from the same disk.
     _SCHEDULER: ["scheduler", "--skip-serve-logs"],
     DAG_PROCESSOR: ["dag-processor"],
 }
@@ -47,7 +48,7 @@ class AirflowError(RuntimeError):
 
 
 class AirflowParts:
-    """Airflow of one state folder, its metadata on the embedded server or where the caller says."""
+    """Airflow of one state folder; metadata on the embedded server, or where the caller says."""
 
     def __init__(self, settings: Settings, processes: Processes) -> None:
         self._settings = settings
@@ -70,7 +71,7 @@ class AirflowParts:
         return self._settings.state / "logs" / f"{part}.log"
 
     def environment(self, *, schedule: bool) -> dict[str, str]:
-        """Of every Airflow process; with `schedule` the DAGs run by their own timetables too."""
+        """Return the environment of Airflow's processes; `schedule` activates the schedules."""
         settings = self._settings
         ours = {
             "AIRFLOW__API__BASE_URL": self.url,
@@ -82,11 +83,11 @@ class AirflowParts:
             "AIRFLOW__API_AUTH__JWT_SECRET": settings.kept("airflow_jwt_secret"),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(settings.dags),
-            # Tasks report to this address; it does not follow the port by itself.
+            # Tasks report to this address. Airflow does not derive it from the port.
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            # dbt in a task takes half of the CPU seconds that it takes with a plain LocalExecutor.
+            # With it dbt in a task takes half the CPU seconds that it takes with LocalExecutor.
             "AIRFLOW__CORE__EXECUTOR": "local.executor.WarmLocalExecutor",
-            # Padded: the form a Fernet key has.
+            # A Fernet key ends in this padding.
             "AIRFLOW__CORE__FERNET_KEY": settings.kept("airflow_fernet_key") + "=",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",
@@ -94,16 +95,17 @@ class AirflowParts:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "AIRFLOW__COSMOS__CACHE_DIR": str(self.home / "cosmos"),
             "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
-            # A file costs two seconds to parse and hardly changes; one that did is parsed at once.
+            # Parsing a file takes two seconds, and files rarely change. A changed file is parsed at
+            # once.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
-            # 0.2 s between two tasks of a run instead of 1 s, for a tenth of an idle core.
+            # The pause between two tasks is 0.2 s instead of 1 s, for a tenth of an idle core.
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(schedule),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            # A worker that misses the end of its task sees it at the next heartbeat: it is free 1 s
-            # later instead of 5 s.
+            # A worker that misses the end of its task notices it at the next heartbeat: after 1 s
+            # instead of 5 s.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         }
         if self.metadata_is_embedded:
@@ -121,7 +123,7 @@ class AirflowParts:
         missing = [part for part in parts if not self._processes.running(part)]
         if _API_SERVER in missing and not is_free(self._settings.port("airflow")):
             if any(self._processes.running(part) for part in PARTS):
-                # The living parts know the old address only.
+                # The running parts know only the old address.
                 raise AirflowError(
                     f"Airflow's port {self._settings.port('airflow')} was taken by another program"
                     " while its API server was down: run `make down`, then try again."
@@ -142,7 +144,7 @@ class AirflowParts:
         return missing
 
     def wait(self) -> AirflowApi:
-        """Wait until every part answers; return a client that is logged in."""
+        """Wait until every part answers; return a logged-in client."""
         deadline = time.monotonic() + _START_SECONDS
         api = AirflowApi(self.url, USER, self.password)
         while True:
@@ -175,7 +177,7 @@ class AirflowParts:
         return [part for part in (_SCHEDULER, DAG_PROCESSOR) if health[part] != "healthy"]
 
     def is_prepared(self) -> bool:
-        """Whether the metadata database can be used; a server of the caller's own is not asked."""
+        """Return whether the metadata database is ready. The caller's own server is not asked."""
         if not self.metadata_is_embedded:
             return True
         with contextlib.suppress(psycopg2.OperationalError):  # not running, or never prepared
@@ -183,8 +185,8 @@ class AirflowParts:
         return False
 
     def begin_migration(self, *, owner: str, schedule: bool) -> bool:
-        """Begin to bring the metadata database to the installed version, if that is due."""
-        # What has been done is said in the database: a new one knows nothing of it.
+        """Start migrating the metadata database to the installed version, if needed."""
+        # The database itself says which version it has, so a new database is migrated.
         if self.metadata_is_embedded and self._remark() == _VERSION:
             return False
         self._processes.start(
@@ -198,7 +200,7 @@ class AirflowParts:
         return True
 
     def end_migration(self) -> None:
-        """Wait for its end; raise AirflowError with the end of its log if it failed."""
+        """Wait for the migration; raise AirflowError with the end of its log if it failed."""
         if self._processes.wait(_MIGRATION) != 0:
             log = self.log(_MIGRATION)
             raise AirflowError(
@@ -208,7 +210,7 @@ class AirflowParts:
             self._remark(_VERSION)
 
     def _remark(self, text: str | None = None) -> str | None:
-        """The comment on the metadata database, set to `text` if given."""
+        """Set the comment on the metadata database if `text` is given; return the comment."""
         with contextlib.closing(self._settings.postgres.connect(DATABASE)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:

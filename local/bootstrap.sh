@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes .venv from uv.lock: finds a Python 3.11 to 3.13, which does the rest (local/install.py).
+# Finds a Python 3.11 to 3.13, which makes .venv from uv.lock (local/install.py).
 # Usage: local/bootstrap.sh STAMP   (PYTHON=/path/to/python names the interpreter)
-# Everything it says goes to stderr.
+# All output goes to stderr.
 set -eu
 exec >&2
 
@@ -12,9 +12,9 @@ fail() {
     exit 1
 }
 
-# Prints the path of the interpreter behind a command, if it runs and its version will do. It must
-# be run to know: a pyenv shim exists for versions that were never chosen. Behind a virtual
-# environment stands the interpreter it was made from.
+# Prints the path of the interpreter behind a command, if it runs and has one of these versions. Only
+# running it tells: a pyenv shim exists for versions that were never chosen. For a virtual environment
+# it prints the interpreter that the environment was made from.
 usable() {
     "$1" -I -c 'import sys
 if (3, 11) <= sys.version_info < (3, 14):

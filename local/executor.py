@@ -1,7 +1,8 @@
-"""Airflow's LocalExecutor, with what tasks import already there when its workers fork.
+"""Airflow's LocalExecutor, which imports what tasks need before its workers fork.
 
-A task is a fork of a worker, and a worker a fork of the scheduler: what is loaded before them is
-loaded once. Only installed packages are: tasks read the checkout's own code as it is when they run.
+A task is a fork of a worker, and a worker is a fork of the scheduler. So modules that are imported
+before the forks are imported once. These are installed packages only: a task reads the checkout's
+own code as it is when the task runs.
 """
 
 import gc
@@ -13,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from airflow.executors.local_executor import LocalExecutor
 
-# What tasks of the DAGs import, and what imports the rest of it.
+# Modules that tasks of the DAGs import, directly or through others.
 _MODULES = (
     "airflow.dag_processing.dagbag",
     "airflow.providers.common.io.assets.file",
@@ -39,7 +40,7 @@ _MODULES = (
     "upath.implementations.local",
 )
 
-# Whatever a DBT_... of the environment says for other projects.
+# These options override variables DBT_..., which may be meant for other projects.
 _HERE = (
     *("--project-dir=.", "--profiles-dir=.", "--profile=empty"),
     *("--target=none", "--target-path=target"),
@@ -58,16 +59,17 @@ _log = logging.getLogger(__name__)
 
 class WarmLocalExecutor(LocalExecutor):
     def start(self) -> None:
-        """Load what tasks need, then fork the workers."""
+        """Import what tasks need, then fork the workers."""
         load()
         super().start()
 
 
 def load() -> None:
-    """Import the packages, and have dbt generate the code that it generates at its first use.
+    """Import the packages, and let dbt generate the code that it generates at its first use.
 
-    That code is half of what building a small model costs. dbt makes it for a project of one model
-    that no database sees: the first parse reads the files, the second what the first has written.
+    Generating that code is half the cost of building a small model. dbt generates it for a project
+    of one model, without a database. The first parse reads the files, the second the result of the
+    first.
     """
     for module in _MODULES:
         import_module(module)
@@ -82,6 +84,6 @@ def load() -> None:
             done = dbtRunner().invoke(["--quiet", "--log-level-file=none", "parse", *_HERE])
             if not done.success:
                 _log.warning("tasks will be slower, dbt was not prepared: %s", done.exception)
-    # What an adapter holds, semaphores among it, is not for the tasks to inherit.
+    # Tasks must not inherit what an adapter holds, such as semaphores.
     reset_adapters()  # type: ignore[no-untyped-call]
     gc.collect()

@@ -1,7 +1,8 @@
 """Makes `.venv` from uv.lock: installs the pinned uv beside it, and lets uv do the rest.
 
-Usage: python -m local.install STAMP, by local/bootstrap.sh. Needs venv or pip, and PyPI or a
-package index that pip and uv are told of. Standard library only: nothing is installed yet.
+local/bootstrap.sh calls it as `python -m local.install STAMP`. It needs venv or pip, and PyPI or a
+package index that pip and uv are told of. It uses the standard library only, because nothing is
+installed yet.
 """
 
 import os
@@ -21,7 +22,7 @@ STATE = ROOT / ".local"
 UV = STATE / "tools" / "bin" / "uv"
 _PINNED = ROOT / "local" / "uv-requirements.txt"
 
-# Where packages come from and how: all else that pip and uv can be told is for other projects.
+# Where packages come from, and how. All other settings of pip and uv are for other projects.
 _PACKAGES = (
     *("NETRC", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL"),
     *("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER", "PIP_NO_INDEX", "PIP_PROXY"),
@@ -30,11 +31,11 @@ _PACKAGES = (
     *("UV_HTTP_RETRIES", "UV_HTTP_TIMEOUT", "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER"),
     *("UV_LINK_MODE", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
 )
-# Their files may name an index too. Where that is not needed they are not read.
+# The files of pip and uv may name an index too. They are read only if an index is needed.
 _FILES = ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "XDG_CONFIG_DIRS", "XDG_CONFIG_HOME")
 _NO_FILES = {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "true"}
 
-# The machine's own certificates know of a company's proxy; those that uv brings do not.
+# The machine's certificates include those of a company's proxy; uv's own do not.
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -45,11 +46,11 @@ Command = Sequence[str | Path]
 
 
 class InstallError(RuntimeError):
-    """The environment cannot be made; the text is one sentence for a person."""
+    """The environment cannot be installed; the text is one sentence for a person."""
 
 
 def main(stamp: Path) -> int:
-    """Bring `.venv` in line with uv.lock, then write the stamp; return the exit status."""
+    """Make `.venv` agree with uv.lock, then write the stamp; return the exit status."""
     become_owner(ROOT)
     try:
         _install_uv(os.environ)
@@ -64,7 +65,7 @@ def main(stamp: Path) -> int:
 
 
 def installing(caller: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of pip and uv, which read none of the caller's files."""
+    """Return the whole environment of pip and uv, with which they read no file of the caller."""
     index = [name for name in caller if name.startswith("UV_INDEX")]
     return {
         "UV_SYSTEM_CERTS": str(any(Path(bundle).exists() for bundle in _BUNDLES)).lower(),
@@ -95,7 +96,7 @@ def _install_uv(caller: Mapping[str, str]) -> None:
     shutil.rmtree(tools, ignore_errors=True)
     STATE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=STATE) as folder:
-        # Debian splits venv and pip off into packages of their own: either is enough.
+        # Debian has separate packages for venv and pip. Either is enough.
         python: Command = [Path(folder) / "bin" / "python"]
         if _run([sys.executable, "-E", "-m", "venv", folder], env).returncode:
             python = [sys.executable, "-E", "-s"]
@@ -121,19 +122,19 @@ def _install_packages(caller: Mapping[str, str], stamp: Path) -> None:
     print("Installing the environment from uv.lock", file=sys.stderr)
     here = os.fsencode(ROOT)
     venv = ROOT / ".venv"
-    # Its programs name their interpreter by its path: one that was moved, copied or never finished
-    # is made anew.
+    # The programs in .venv name their interpreter by its path. So a .venv that was moved, copied or
+    # never finished is made again.
     if venv.exists() and not (stamp.exists() and stamp.read_bytes() == here):
         shutil.rmtree(venv)
     python = ["--python", sys.executable]
     locked = STATE / "requirements.txt"
     sync: Command = [UV, "sync", "--quiet", "--frozen", "--compile-bytecode", *python]
-    # `uv sync` asks for the files where the lock found them, whatever index it is told of.
+    # `uv sync` fetches files from where the lock found them, whatever index it is told of.
     sync_from_index: list[Command] = [
         [UV, "export", "--quiet", "--frozen", "--no-emit-project", "--output-file", locked],
         [UV, "venv", "--quiet", "--allow-existing", *python, venv],
         [*(UV, "pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode"),
-         # Every file has a hash in the lock: which of several indexes has it does not matter.
+         # The lock has a hash of every file, so any of several indexes will do.
          *("--index-strategy", "unsafe-best-match", "--python", venv / "bin" / "python", locked)],
     ]  # fmt: skip
     _first_that_works(
@@ -146,7 +147,7 @@ def _install_packages(caller: Mapping[str, str], stamp: Path) -> None:
 
 
 def _cache(caller: Mapping[str, str]) -> Path:
-    """The folder of uv's cache: where it always is or, if that cannot be written, here."""
+    """Return the folder of uv's cache: the usual one or, if that cannot be written, one here."""
     home = machine(caller, home=STATE)["HOME"]
     caches = Path(caller.get("XDG_CACHE_HOME") or Path(home) / ".cache")
     folder = Path(caller.get("UV_CACHE_DIR") or caches / "uv")
@@ -161,7 +162,7 @@ def _cache(caller: Mapping[str, str]) -> Path:
 
 
 def _first_that_works(*ways: tuple[Sequence[Command], Mapping[str, str]], failure: str) -> None:
-    """Try ways, each a list of commands and their environment; tell what they said if all fail."""
+    """Try ways (commands with an environment) in turn; if all fail, raise with their output."""
     said = []
     for commands, env in ways:
         for command in commands:

@@ -9,7 +9,7 @@ _FOLDER = "folder"
 
 
 def identity(folder: Path) -> str:
-    """What a folder keeps when it is moved, and a copy of it has not: its place on the disk."""
+    """Return the folder's place on the disk: a moved folder keeps it, a copy has another."""
     stat = folder.stat()
     return f"{stat.st_dev:x}:{stat.st_ino:x}"
 
@@ -17,7 +17,7 @@ def identity(folder: Path) -> str:
 class KeptValues:
     """`settings.json` of `folder`, mode 0600.
 
-    In a copy of the folder the ports are forgotten: the servers behind them are the original's.
+    A copy of the folder forgets the ports, because the servers behind them are the original's.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class KeptValues:
         return values
 
     def get(self, name: str, make: Callable[[], str]) -> str:
-        """The value of `name`, made at its first use."""
+        """Return the value of `name`, which is made at its first use."""
         values = self.read()
         if name not in values:
             values[name] = make()
@@ -48,7 +48,7 @@ class KeptValues:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file only its owner may read, complete or not at all."""
+    """Write a file, complete or not at all, that only its owner may read."""
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
     with open(unfinished, "w", opener=open_private) as file:
@@ -57,5 +57,5 @@ def write_private(path: Path, text: str) -> None:
 
 
 def open_private(path: str, flags: int) -> int:
-    """An opener for open(): a file that is created gets mode 0600."""
+    """Opener for open(): a new file gets mode 0600."""
     return os.open(path, flags, mode=0o600)

@@ -1,6 +1,6 @@
 """Checks the style of the SQL in dbt_project: `python -m local.lint_sql`.
 
-sqlfluff lints what dbt makes of a file, and dbt wants a database for that: an empty one will do.
+sqlfluff lints the SQL that dbt renders. dbt needs a database to render it; an empty one is enough.
 """
 
 import os
@@ -21,7 +21,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="lint-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres", fsync=False) as server,
     ):
-        # Its own target folder: the manifest that the DAGs read must not change.
+        # A separate target folder, because the manifest that the DAGs read must not change.
         env = os.environ | server.env(DATABASE) | {"DBT_TARGET_PATH": f"{folder}/target"}
         return subprocess.run(
             [sqlfluff, "lint", "--disable-progress-bar", "dbt_project/models", "dbt_project/tests"],

@@ -1,4 +1,4 @@
-"""The main job: the history, then a week of increments, run by a real Airflow and watched."""
+"""The main job: lets Airflow run the history, then a week of increments, and watches."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ INCREMENT = "sales_mart_increment"
 _POLL_SECONDS = 1.0
 _COUNT_SECONDS = 15.0
 _PARSE_SECONDS = 180
-# The server may be busy for a moment; longer than this it is gone.
+# The server may be busy for a moment. After a longer silence it counts as gone.
 _SILENCE_SECONDS = 30
 
 
@@ -39,10 +39,10 @@ class Pipeline:
         return self._watch([self._begin(HISTORY)])
 
     def run_increments(self, days: Sequence[date]) -> list[DagRun]:
-        """Run the increments of these days; the DAG says how many at a time.
+        """Run the increments of these days, as many at a time as the DAG allows.
 
-        Not by a backfill: Airflow takes one at a time, and a run of a cancelled one that somebody
-        clears later stays queued for ever.
+        A backfill would not do: Airflow accepts only one at a time, and if somebody clears a run of
+        a cancelled backfill later, that run stays queued for ever.
         """
         return self._watch([self._begin(INCREMENT, str(day)) for day in days])
 
@@ -52,7 +52,7 @@ class Pipeline:
         return run
 
     def abandon(self) -> None:
-        """End what this job has begun and not finished."""
+        """End the runs that this job has begun and not finished."""
         for run in self.begun.values():
             if not self.api.run(run.dag_id, run.run_id).ended:
                 self.api.fail_run(run)
@@ -60,8 +60,8 @@ class Pipeline:
     def make_ready(self, *, fresh: bool, since: datetime) -> None:
         """Wait until both DAGs are parsed as they are now, and nothing else works on them.
 
-        `fresh` means that this Airflow started for this job after `since`: what its database holds
-        unfinished was left by a killed one.
+        `fresh` means that this Airflow started for this job after `since`. Then unfinished runs in
+        its database were left by a killed Airflow.
         """
         for dag_id in (HISTORY, INCREMENT):
             known = None if fresh else self.api.dag(dag_id)
@@ -80,7 +80,7 @@ class Pipeline:
                 self.api.fail_run(run)
             dag = self.api.dag(dag_id)
             if dag and dag["is_paused"]:
-                # A paused DAG would take the runs and never begin them.
+                # A paused DAG would accept runs and never start them.
                 say(f"Unpausing {dag_id}")
                 self.api.unpause(dag_id)
 
@@ -108,7 +108,7 @@ class Pipeline:
             time.sleep(0.5)
 
     def _watch(self, asked_for: Sequence[DagRun]) -> list[DagRun]:
-        """Print what changes until these runs of one DAG have ended; return them as they ended.
+        """Print changes until these runs of one DAG have ended; return the ended runs.
 
         Raises PipelineError, with the failed tasks and the ends of their logs, if one has failed.
         """
@@ -120,7 +120,7 @@ class Pipeline:
             time.sleep(_POLL_SECONDS)
             now = time.monotonic()
             try:
-                # One call for all that go on, instead of one each.
+                # One call for all unfinished runs, instead of one for each.
                 going_on = {run.run_id: run for run in self.api.unfinished_runs(dag_id)}
                 for number, known in enumerate(runs):
                     if known.ended:

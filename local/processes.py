@@ -1,8 +1,8 @@
 """Background processes that outlive the command that started them.
 
-Each gets a session of its own and a record (`NAME.json`) with its process id and start time. By
-them a later command finds it, and never takes a process that merely inherited the number for it.
-Records and marks name the folder they belong to, so a copy of the folder has started nothing.
+Each process gets a session of its own and a record (`NAME.json`) with its process id and start
+time. By these a later command finds the process, and does not mistake another process with the same
+number for it. Records and marks name their folder, so a copy of the folder claims no process.
 """
 
 import contextlib
@@ -20,8 +20,9 @@ from local.kept import identity, open_private
 _GRACE_SECONDS = 10
 _KILL_SECONDS = 5
 
-# In the environment of everything started here. It finds children that left their session, such as
-# dbt started by a task, and what was started by a command killed before it could write its record.
+# This variable marks every process started here. By it `stop` finds children that left their
+# session, such as dbt started by a task, and processes whose starter was killed before it wrote a
+# record.
 _MARK = "LOCAL_STACK_PART"
 
 
@@ -34,9 +35,9 @@ class Record:
     started: int
     boot_id: str
     folder: str
-    # Who wanted it: what `run` started for itself ends with it, what "user" wanted stays.
+    # "run": the process ends with `make run`. "user": it stays until `make down`.
     owner: str
-    # Differs when the settings it was started with differ.
+    # Differs if the process was started with other settings.
     fingerprint: str = ""
 
 
@@ -45,7 +46,7 @@ class Processes:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        # Those this very process started: it must collect their exit status.
+        # Processes that this one has started: it must collect their exit status.
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
@@ -61,7 +62,7 @@ class Processes:
     ) -> Record:
         """Start `command` in a session of its own, its output appended to `log` (mode 0600).
 
-        Children that an earlier, killed process of this name has left are ended first.
+        Ends first the children that an earlier, killed process of this name has left.
         """
         if self.record(name):
             self.stop(name, grace=2)
@@ -80,7 +81,7 @@ class Processes:
         return self.adopt(name, process.pid, owner=owner, fingerprint=fingerprint)
 
     def wait(self, name: str) -> int:
-        """Wait for the end of a process this command started; return its exit status."""
+        """Wait for the end of a process that this command has started; return its exit status."""
         status = self._children.pop(name).wait()
         self.forget(name)
         return status
@@ -95,7 +96,7 @@ class Processes:
         return record
 
     def record(self, name: str) -> Record | None:
-        """The record of `name`, dead or alive."""
+        """Return the record of `name`, whether or not its process lives."""
         try:
             record = Record(**json.loads((self.folder / f"{name}.json").read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -107,7 +108,7 @@ class Processes:
         return [record for record in found if record]
 
     def running(self, name: str) -> Record | None:
-        """The record of `name` if its process lives."""
+        """Return the record of `name` if its process lives."""
         record = self.record(name)
         return record if record and _is_alive(record) else None
 
@@ -122,7 +123,7 @@ class Processes:
         records = {name: self.record(name) for name in names}
         for name, record in records.items():
             if record and _is_alive(record):
-                # The group only: a leader ends its tasks itself, which have groups of their own.
+                # Only the group: the leader itself ends its tasks, which have groups of their own.
                 _signal_group(record.pid, signal.SIGTERM)
             else:
                 _signal(self._members(name, record), signal.SIGTERM)
@@ -134,7 +135,7 @@ class Processes:
             raise RuntimeError(f"These processes do not end: {', '.join(names)}.")
 
     def strays(self) -> list[str]:
-        """Names of parts that run without a record: their starter was killed too early."""
+        """Return the names of parts that run without a record, because their starter was killed."""
         prefix = f"{_MARK}={self._mark('')}".encode()
         names = {
             entry[len(prefix) :].decode()
@@ -157,7 +158,7 @@ class Processes:
             time.sleep(0.1)
 
     def _members(self, name: str, record: Record | None) -> list[int]:
-        """The living processes of a part: its session, and whatever carries its mark."""
+        """Return the living processes of a part: those of its session, and those with its mark."""
         mark = f"{_MARK}={self._mark(name)}".encode()
         members = []
         for pid in _pids():
@@ -191,8 +192,8 @@ def _in_session(stat: _Stat, record: Record) -> bool:
         return False
     if stat.uid != os.geteuid() or stat.started < record.started:
         return False
-    # The number of a dead leader is not given away while its session lasts: if somebody else has
-    # it now, so is the session.
+    # The kernel does not reuse a dead leader's number while its session exists. So if another
+    # process has that number now, the session is another, too.
     leader = _started(record.pid)
     return leader is None or leader == record.started
 
@@ -215,7 +216,7 @@ def _started(pid: int) -> int | None:
 def _stat(pid: int) -> _Stat | None:
     path = Path(f"/proc/{pid}/stat")
     try:
-        # The second field, the program's name in brackets, may hold anything.
+        # The second field, the program's name in brackets, may hold any characters.
         fields = path.read_text(errors="replace").rpartition(")")[2].split()
         return _Stat(pid, fields[0] == "Z", int(fields[3]), int(fields[19]), path.stat().st_uid)
     except OSError:
@@ -226,7 +227,7 @@ def _environment(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
-        return []  # another user's
+        return []  # a process of another user
 
 
 def _pids() -> list[int]:

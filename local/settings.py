@@ -1,8 +1,8 @@
-"""Where things are, what is kept between commands, and the environment of every program started.
+"""Paths, values kept between commands, and the environment of every program that is started.
 
-The caller's environment decides two things: with PGHOST set the warehouse is that server, with
-REPORT_API_URL set reports come from that service. Without them both are local. What `make env`
-printed does not count as such a decision: it is recognised by how generated secrets begin.
+The caller's environment decides two things. If PGHOST is set, the warehouse is on that server. If
+REPORT_API_URL is set, reports come from that service. Without them both are local. Variables that
+`make env` has printed do not count: generated secrets begin in a way that identifies them.
 """
 
 import hashlib
@@ -24,17 +24,17 @@ from local.postgres import LOCAL_SECRET, EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
-# What goes before the environment's own programs in a person's shell.
+# This folder precedes the environment's programs in the PATH of a person's shell.
 COMMANDS = ROOT / "local" / "commands"
 
 INCREMENT_DAYS = 7
 
-# The stand-in's data surround this day; the service's real answers surround the real one.
+# The stand-in has data around this day; a real service has data around the real day.
 _STAND_IN_TODAY = date(2024, 3, 3)
 
 
 class SettingsError(RuntimeError):
-    """What the caller has set does not fit; the text is one sentence for a person."""
+    """A setting of the caller cannot be used; the text is one sentence for a person."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Settings:
             raise SettingsError(f"PGHOST is set, so {' and '.join(missing)} must be set too.")
         theirs = environment.named(self.caller, environment.WAREHOUSE)
         for name in ("PGHOST", "PGHOSTADDR", "PGPORT"):
-            # dbt knows no lists, and two programs could write to two servers.
+            # dbt accepts no lists, and two programs could write to two servers.
             if "," in self.caller.get(name, ""):
                 raise SettingsError(f"{name}={self.caller[name]} is a list: name one server.")
         port = theirs.get("PGPORT", "5432")
@@ -80,7 +80,7 @@ class Settings:
         return not self.caller.get("REPORT_API_URL") or self._is_local("REPORT_API_KEY")
 
     def _is_local(self, secret: str) -> bool:
-        """Whether the caller has it from `make env`, be it of another day or checkout."""
+        """Return whether the value comes from `make env`, even of another day or checkout."""
         return self.caller.get(secret, "").startswith(LOCAL_SECRET)
 
     @property
@@ -98,7 +98,7 @@ class Settings:
         return environment.named(self.caller, environment.REPORT_API)
 
     def _refuse_unusable_way_out(self) -> None:
-        """What the caller has set for the way to the service and no program here could go."""
+        """Raise SettingsError for certificates or a proxy that no program here could use."""
         url = self.caller["REPORT_API_URL"]
         for name in environment.CERTIFICATES:
             if (path := self.caller.get(name)) and not Path(path).exists():
@@ -116,7 +116,7 @@ class Settings:
 
     @property
     def recorded(self) -> Path | None:
-        """The folder with recorded answers that the stand-in shall give."""
+        """The folder with recorded deliveries that the stand-in serves."""
         folder = self.caller.get("RECORDED")
         if not folder:
             return None
@@ -127,13 +127,13 @@ class Settings:
 
     @property
     def today(self) -> date:
-        """The day reports are asked on: the stand-in's fixed one, or the real one in UTC."""
+        """The day on which reports are asked for: the stand-in's fixed one, or today in UTC."""
         if not self.report_api_is_stand_in:
             return datetime.now(UTC).date()
         return self.day("TODAY") or _STAND_IN_TODAY
 
     def day(self, name: str) -> date | None:
-        """The day that the caller has set under this name, in the one form days have here."""
+        """Return the day that the caller has set under this name, written like 2024-02-25."""
         text = self.caller.get(name)
         if not text:
             return None
@@ -147,7 +147,7 @@ class Settings:
 
     @property
     def increment_days(self) -> list[date]:
-        """The days before `today` whose increments the service still offers, oldest first."""
+        """The days before `today` whose increments the service still has, oldest first."""
         days = [self.today - timedelta(days=back) for back in range(INCREMENT_DAYS, 0, -1)]
         if self.report_api_is_stand_in and (folder := self.recorded):
             days = [day for day in days if any(folder.glob(f"increment_{day}__*"))]
@@ -155,7 +155,7 @@ class Settings:
 
     @property
     def fingerprint(self) -> str:
-        """Differs when running processes would have to be started anew to notice a change."""
+        """A digest of the settings that running processes notice only after a restart."""
         told = [
             *(self.settings_of_caller, self.warehouse, self.report_api),
             *(str(self.dags), str(ROOT), str(self.postgres.port), str(self.report_page)),
@@ -173,7 +173,7 @@ class Settings:
         return KeptValues(self.state)
 
     def kept(self, name: str, size: int = 32) -> str:
-        """A secret of `size` random bytes, generated at its first use."""
+        """Return a secret of `size` random bytes, generated at its first use."""
         return self._kept.get(name, lambda: secrets.token_urlsafe(size))
 
     @property
@@ -181,18 +181,18 @@ class Settings:
         return self._kept.get("report_api_key", lambda: LOCAL_SECRET + secrets.token_urlsafe(32))
 
     def port(self, name: str) -> int:
-        """A port that was free at its first use."""
+        """Return a port that was free at its first use."""
         return int(self._kept.get(f"{name}_port", lambda: str(free_port())))
 
     def choose_port(self, name: str) -> None:
-        """Choose another port: the kept one is taken."""
+        """Choose another port, because the kept one is taken."""
         self._kept.save({f"{name}_port": str(free_port())})
 
     # ----------------------------------------------------------- environment
 
     @property
     def settings_of_caller(self) -> dict[str, str]:
-        """What the caller has set for the programs here, and not for others of the same names."""
+        """The caller's settings that are meant for the programs here."""
         names = [*environment.AIRFLOW_METADATA, *environment.LIMITS]
         if not self.warehouse_is_embedded:
             names += [*environment.WAREHOUSE, *environment.LIBPQ, *environment.DBT_ACCOUNT]
@@ -204,11 +204,11 @@ class Settings:
 
     @property
     def inherited(self) -> dict[str, str]:
-        """What programs take over from the caller."""
+        """The caller's variables that reach the programs."""
         return {**environment.machine(self.caller, home=self.state), **self.settings_of_caller}
 
     def for_shell(self) -> dict[str, str]:
-        """What psql, dbt, the loader and Airflow need in a person's shell, from any folder."""
+        """Return what psql, dbt, the loader and Airflow need in a person's shell, in any folder."""
         return {
             **self.warehouse,
             **self.report_api,
@@ -219,7 +219,7 @@ class Settings:
             "DO_NOT_TRACK": "1",
             "PATH": self._path(COMMANDS, BIN, self.postgres.bin_dir),
             "PYTHONPATH": str(ROOT),
-            # Names are Russian, whatever the locale.
+            # Names are Russian, even if the locale is not UTF-8.
             "PYTHONUTF8": "1",
         }
 
@@ -229,15 +229,15 @@ class Settings:
         return Path(self.caller.get(environment.PAGE) or self.state / "report.html").absolute()
 
     def for_programs(self) -> dict[str, str]:
-        """The whole environment of a program."""
+        """Return the whole environment of a program."""
         path = self._path(BIN, self.postgres.bin_dir)
         page = {environment.PAGE: str(self.report_page)}
         return {**self.inherited, **self.for_shell(), "PATH": path, **page}
 
     def to_unset(self) -> list[str]:
-        """What the caller has set for other projects and would change the programs here."""
+        """Return the caller's settings of other projects that would change the programs here."""
         theirs = [name for name in self.caller if name.startswith(environment.FAMILIES)]
-        # A name that no shell could have set, no shell can unset.
+        # A shell can unset only names that a shell could have set.
         return [name for name in theirs if name not in self.for_programs() and name.isidentifier()]
 
     def _path(self, *first: Path) -> str:

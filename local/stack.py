@@ -1,4 +1,4 @@
-"""Starting and stopping the parts together: warehouse, report API stand-in, Airflow."""
+"""Starts and stops the parts together: warehouse, report API stand-in, Airflow."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ _POSTGRES = "postgres"
 _REPORT_API = "report_api"
 _REPORT_API_SECONDS = 20
 
-# Who a part was started for: what `run` starts for itself ends with it.
+# The owner of a part. Parts that `run` starts for itself end with it.
 RUN = "run"
 USER = "user"
 
@@ -30,18 +30,18 @@ class StackError(RuntimeError):
 
 
 class Stack:
-    """All parts of one state folder. What changes them must hold `lock`."""
+    """All parts of one state folder. Commands that change them must hold `lock`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.processes = Processes(settings.state / "processes")
         self.airflow = AirflowParts(settings, self.processes)
-        # What this command itself started and shall stop.
+        # The parts that this command has started and has to stop.
         self.started: list[str] = []
 
     @contextlib.contextmanager
     def lock(self, command: str) -> Iterator[None]:
-        """Keep other commands from starting and stopping things meanwhile, or raise StackError."""
+        """Keep other commands from starting and stopping parts meanwhile, or raise StackError."""
         self.settings.state.mkdir(parents=True, exist_ok=True)
         path = self.settings.state / "lock"
         try:
@@ -53,7 +53,7 @@ class Stack:
             ) from None
         with file:
             try:
-                # Ends with the process, even a killed one.
+                # The lock ends with the process, even if that is killed.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
@@ -69,7 +69,7 @@ class Stack:
     # ------------------------------------------------------------- starting
 
     def clear_leftovers(self) -> None:
-        """Stop what a killed `run` has left, and what a killed command could not record."""
+        """Stop the parts that a killed `run` has left or a killed command could not record."""
         left = [record.name for record in self.processes.records() if record.owner == RUN]
         left += self.processes.strays()
         if self._unrecorded_postgres():
@@ -79,7 +79,7 @@ class Stack:
             self._stop(left)
 
     def start_warehouse(self, owner: str) -> bool:
-        """Start the warehouse unless it is a server of the caller's; return whether it did."""
+        """Start the embedded warehouse, if that is used; return whether it was started."""
         return self.settings.warehouse_is_embedded and self._start_postgres(owner)
 
     def _start_postgres(self, owner: str) -> bool:
@@ -102,7 +102,7 @@ class Stack:
         self.program("dbt", "--quiet", "run", "--empty", quiet=True)
 
     def start_report_api(self, owner: str) -> bool:
-        """Start the stand-in unless reports come from a real service; return whether it did."""
+        """Start the stand-in, if that is used; return whether it was started."""
         settings = self.settings
         if not settings.report_api_is_stand_in:
             return False
@@ -144,7 +144,7 @@ class Stack:
         return True
 
     def start_airflow(self, owner: str) -> bool:
-        """Start what is missing of Airflow, and prepare the tables meanwhile.
+        """Start the missing parts of Airflow, and prepare the tables meanwhile.
 
         Returns whether the DAG processor was started. Does not wait until Airflow answers.
         """
@@ -158,9 +158,9 @@ class Stack:
         if self.airflow.metadata_is_embedded:
             self._start_postgres(owner)
             self.settings.postgres.create_database(AIRFLOW_DATABASE)
-        # Only what real reports exist for runs by the clock, and only where it was asked to stay.
+        # The schedule is active only with a real service, and only if Airflow is to keep running.
         schedule = owner == USER and not self.settings.report_api_is_stand_in
-        # Airflow's own tables are a long job on one core: the warehouse's fit beside it.
+        # Migrating Airflow's tables keeps one core busy. Preparing the warehouse runs beside it.
         migrating = self.airflow.begin_migration(owner=owner, schedule=schedule)
         first = [part for part in PARTS if part != DAG_PROCESSOR]
         if not migrating:
@@ -169,7 +169,7 @@ class Stack:
         if migrating:
             self.airflow.end_migration()
             self._start_parts(first, owner, schedule)
-        # Last: the DAGs are read from the manifest that dbt has just written.
+        # Last, because the DAGs are made from the manifest that dbt has just written.
         return self._start_parts([DAG_PROCESSOR], owner, schedule)
 
     def _start_parts(self, parts: Sequence[str], owner: str, schedule: bool) -> bool:
@@ -185,12 +185,12 @@ class Stack:
     # -------------------------------------------------------------- stopping
 
     def stop_started(self) -> None:
-        """Stop what this command started for itself, and nothing that ran before."""
+        """Stop the parts that this command has started for itself, and no others."""
         self._stop(self.started)
         self.started = []
 
     def stop_everything(self) -> list[str]:
-        """Stop every part started here by any command; return their names."""
+        """Stop every part that any command has started here; return their names."""
         names = [record.name for record in self.processes.records()] + self.processes.strays()
         if self._unrecorded_postgres():
             names.append(_POSTGRES)
@@ -202,7 +202,7 @@ class Stack:
         return _POSTGRES not in names and self.settings.postgres.is_running()
 
     def _stop(self, names: Sequence[str]) -> None:
-        # The database last: the others report their end to it.
+        # The database last, because the other parts write to it when they end.
         others = [name for name in names if name != _POSTGRES]
         if others:
             self.processes.stop(*others)

@@ -1,4 +1,4 @@
-"""What the main job has made, in a few lines: rows, refunds, the weeks, the time it took."""
+"""Summarizes the main job in a few lines: rows, refunds, weeks, seconds."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from mart.f_sales
 where refund_flag
 """
 
-# Customers do not add up over days or items: each is counted once a week.
+# Customers of several days or items cannot be added up, so each is counted once a week.
 _WEEKS = """
 with customers as (
     select
@@ -46,7 +46,7 @@ order by week
 
 
 def summary(warehouse: Mapping[str, str], runs: Sequence[DagRun], page: Path) -> str:
-    """The lines to print; `warehouse` holds libpq's variables, `page` is for analysts."""
+    """Return the lines to print; `warehouse` holds libpq's variables, `page` is for analysts."""
     with contextlib.closing(connect(warehouse)) as connection, connection.cursor() as cursor:
         rows = {}
         for mart in (mart.name for mart in marts()):

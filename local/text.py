@@ -1,4 +1,4 @@
-"""What is printed: time-stamped lines, and the ends of logs."""
+"""Prints time-stamped lines, and reads the ends of logs."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ def complain(text: str) -> None:
 
 
 def tail(log: Path, lines: int = 20) -> str:
-    """The last lines of a log. Airflow's task logs, one JSON object a line, become plain text."""
+    """Return the last lines of a log as plain text; Airflow's task logs have JSON lines."""
     try:
         with log.open(errors="replace") as file:
             last = file.readlines()[-lines:]
