@@ -186,7 +186,7 @@ class EmbeddedPostgres:
         return self.pid() is not None
 
     def pid(self) -> int | None:
-        """Return the postmaster's process id or None. A recycled id in a stale file does not count."""
+        """Return the postmaster's process id, or None. A recycled id in a stale file is none."""
         pid = self._recorded_pid()
         if pid is None:
             return None

@@ -1,7 +1,7 @@
-"""What the page shows, read from the marts in one snapshot.
+"""Reads from the marts, in one snapshot, what the page shows.
 
-Marts (PostgreSQL) -> `Marts` -> `report.page`. Customers are counted by the marts alone. What is
-added up here and in the browser is what may be: money, and customers of different first weeks.
+Marts (PostgreSQL) -> `Marts` -> `report.page`. Only the marts count customers. This module and the
+browser add up only money, and customers of different first weeks.
 """
 
 from collections import defaultdict
@@ -16,11 +16,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from loaders.warehouse import connect, explained
 
-# What a page holds at most: it stays below a megabyte and is drawn within half a second.
+# The limits of a page, so that it stays below a megabyte and is drawn within half a second.
 MOST_ITEMS = 50
 MOST_WEEKS = 53
 MOST_RESTATEMENTS = 20
-# Weeks after the first one that are followed; the longest horizon offered is shorter.
+# Number of weeks followed after the first one; the longest horizon on the page is shorter.
 MOST_LAGS = 12
 
 _DAYS = """
@@ -78,7 +78,7 @@ _ITEMS = """
     where period_name = 'weekly' and period_id between %(first)s and %(last)s
 """
 
-# The cohorts of the weeks shown, week by week as far as the page follows them.
+# The cohorts of the weeks on the page, as many weeks as the page follows.
 _SHOP_COHORTS = """
     select first_period_id, period_id, customers_count, first_returns_count, revenue
     from unnest(%(first_periods)s::varchar[], %(periods)s::varchar[])
@@ -109,7 +109,7 @@ _ALL_ITEMS_COHORTS = """
     group by first_period_id, period_id
 """
 
-# Money of the days whose refunds are known, so that a partly known week has a true share.
+# Money of the days with known refunds, so that the share of a partly known week is right.
 _KNOWN_MONEY = """
     select
         item_id,
@@ -135,7 +135,7 @@ _RESTATEMENTS = """
 
 @dataclass(frozen=True)
 class Week:
-    """An ISO week: its id like 2024-W09, its Monday, and how many of its days are there."""
+    """An ISO week: its id like 2024-W09, its Monday, and how many of its days were delivered."""
 
     period_id: str
     monday: date
@@ -147,7 +147,7 @@ class Week:
 class Series:
     """The figures of the shop, of one item or of all items, one per week; money in hundredths.
 
-    `back[c][k]`: of the customers whose first week is `c`, those whose second one is `c + k + 1`.
+    `back[c][k]` counts customers with first week `c` and second week `c + k + 1`.
     """
 
     customers: list[int]
@@ -162,7 +162,7 @@ class Series:
 
     @classmethod
     def of(cls, weeks: int) -> "Series":
-        """Nothing in so many weeks."""
+        """Return a series of zeros for this many weeks."""
         a, b, c, d, e, f, g, h = ([0] * weeks for _ in range(8))
         back = [[0] * min(MOST_LAGS, weeks - 1 - week) for week in range(weeks)]
         return cls(a, b, c, d, e, f, g, h, back)
@@ -170,7 +170,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Item:
-    """An item with its figures; the name is None where the shop gave none."""
+    """An item with its figures; the name is None if the shop gave none."""
 
     item_id: int
     name: str | None
@@ -179,7 +179,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Restatement:
-    """A published figure that a later delivery changed; of the whole shop where item is None."""
+    """A published figure that a later delivery changed; of the whole shop if item is None."""
 
     logged_at: datetime
     period_id: str
@@ -193,7 +193,7 @@ class Restatement:
 
 @dataclass(frozen=True)
 class Deliveries:
-    """The deliveries whose days stand in the marts, each counted once."""
+    """The deliveries whose days the marts hold, each counted once."""
 
     increments: int
     histories: int
@@ -207,7 +207,7 @@ class Deliveries:
 class Marts:
     """Everything the page shows.
 
-    `all_items` adds up the items, those not shown too: a customer counts once per item in it.
+    `all_items` adds up all items, including those not shown: a customer counts once per item.
     """
 
     weeks: list[Week]
@@ -232,7 +232,7 @@ def read() -> Marts:
         TerminalError: if the marts are not there, or the account may not read them.
     """
     with explained(), closing(connect("report")) as connection:
-        # One snapshot: a run that commits meanwhile is not seen by half.
+        # One snapshot, so that the page never shows half of a run that commits meanwhile.
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             return _read(cursor)
@@ -342,7 +342,7 @@ def _add_cohort(
 def _weeks(
     days: list[tuple[date, bool, datetime]], periods: tuple[str | None, str | None]
 ) -> list[Week]:
-    """Every week from the first with a day or a figure to the last, those without any too."""
+    """Return every week from the first to the last with a day or a figure, without gaps."""
     delivered: dict[date, list[bool]] = defaultdict(list)
     for day, known, _ in days:
         delivered[day - timedelta(days=day.weekday())].append(known)

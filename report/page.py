@@ -22,7 +22,7 @@ from report.marts import MOST_ITEMS, MOST_LAGS, MOST_RESTATEMENTS, MOST_WEEKS, M
 from report.totals import first_horizon, totals
 
 _FOLDER = Path(__file__).parent
-# In this order they make one script; the last one draws.
+# Joined in this order they make one script; the last one draws.
 _SCRIPTS = (
     *("figures", "words", "elements"),
     *("head", "weeks", "items", "cohorts", "refunds", "trust"),
@@ -54,10 +54,10 @@ def render(marts: Marts, made_at: datetime) -> str:
 
 
 def write(content: str, path: Path) -> None:
-    """Put the page at `path`, whole or not at all; whoever has the old one open keeps it.
+    """Write the page to `path`, whole or not at all; programs that have the old one open keep it.
 
     Raises:
-        OSError: if the folder cannot be written; what was there is untouched.
+        OSError: if the folder cannot be written; the old page is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -143,7 +143,7 @@ def _number(value: Decimal | None) -> float | None:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that cannot end the element it stands in, whatever its texts hold."""
+    """Return JSON that cannot end its HTML element, whatever its texts hold."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 

@@ -1,4 +1,4 @@
-"""The four figures for readers whose browser runs no scripts; the script works them out itself.
+"""The four figures for browsers that run no scripts; the script computes them itself.
 
 `Marts` -> lines of label and value, in one language.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 from report.marts import Marts
 
-# The page opens with the longest of these that two first weeks have behind them, or else one.
+# The page opens with the longest of these that has passed for two first weeks, or else for one.
 _FIRST_HORIZONS = (4, 2, 1)
 
 
@@ -45,7 +45,7 @@ def totals(marts: Marts, texts: Mapping[str, Any], language: str) -> list[tuple[
 
 
 def first_horizon(marts: Marts) -> tuple[int, list[int]]:
-    """The horizon in weeks that the page opens with; the first weeks that have it behind them."""
+    """Return the horizon (in weeks) that the page opens with, and its first weeks."""
     complete = [week.delivered_days == 7 for week in marts.weeks]
     for fewest in (2, 1):
         for horizon in _FIRST_HORIZONS:

@@ -18,7 +18,7 @@ from sales_mart_tasks import (
     schedule=None,
     start_date=datetime(2020, 1, 1),
     catchup=False,
-    # Safe in parallel, but each would only replace what the other has just loaded.
+    # Parallel runs are safe, but each would only replace what the other has just loaded.
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     params={

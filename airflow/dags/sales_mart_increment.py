@@ -16,10 +16,10 @@ from sales_mart_tasks import (
 
 
 @dag(
-    # The run of a day starts when the day is over, and is for that day.
+    # The run for a day starts when that day is over.
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2020, 1, 1),
-    # The service keeps a week of increments: what is older has to come from the history.
+    # The service keeps a week of increments. Older days have to come from the history.
     catchup=False,
     # Days are independent and each mart has its lock, so runs at the same time are safe.
     max_active_runs=4,

@@ -1,6 +1,7 @@
-"""What both DAGs are wired from: the loader's steps as tasks, and the dbt project as a task group.
+"""The tasks of both DAGs: the loader's steps, and the dbt project as a task group.
 
-The loader is imported inside the tasks: every task process imports this file, few need the loader.
+The tasks import the loader themselves, because every task process imports this file and few need
+the loader.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MARTS = "marts"
 
 DEFAULT_ARGS = {
     "retries": 3,
-    # Soon, for runs that met; and minutes later, for a service or a warehouse that was away.
+    # The first retry comes soon, after runs that met; later ones after minutes, after an outage.
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": 5,
     "execution_timeout": timedelta(hours=1),
@@ -30,7 +31,7 @@ DEFAULT_ARGS = {
 
 @contextmanager
 def fail_fast() -> Iterator[None]:
-    """Turn what no retry can mend into the exception that Airflow does not retry."""
+    """Turn an error that no retry can mend into the exception that Airflow does not retry."""
     from loaders.errors import TerminalError
 
     try:
@@ -42,7 +43,7 @@ def fail_fast() -> Iterator[None]:
 def refuse_unknown_parameters(context: Context) -> None:
     """Raise AirflowFailException if the run was given a parameter that its DAG does not have.
 
-    Airflow takes any, so that a misspelt `date` would run another day.
+    Airflow accepts any parameter, so a run with a misspelt `date` would be for another day.
     """
     known = context["dag"].params
     unknown = sorted(set(context["dag_run"].conf or {}) - set(known))
@@ -56,8 +57,8 @@ def refuse_unknown_parameters(context: Context) -> None:
 def business_day(context: Context) -> date:
     """Return the day a run is for: its `date` parameter, else its data interval, else yesterday.
 
-    Works for a schedule, a backfill and `dags test` (they have a data interval) and for a manual
-    trigger without a date (which has none: the day before the run).
+    A schedule, a backfill and `dags test` have a data interval. A manual trigger without a date has
+    none, and is for the day before the run.
     """
     if chosen := context["params"].get("date"):
         return date.fromisoformat(chosen)
@@ -92,7 +93,7 @@ def generate_report() -> str:
         return steps.generate_report()
 
 
-# Between two looks the task holds no worker slot. A report takes 60 to 120 s, the stand-in's one.
+# Between two polls the task holds no worker slot. A report takes 60 to 120 s, the stand-in's 1 s.
 @task.sensor(mode="reschedule", poke_interval=2, exponential_backoff=True, max_wait=60, timeout=900)
 def get_report(report_task: str) -> PokeReturnValue:
     """Wait until the report is ready; return its delivery."""
@@ -104,7 +105,7 @@ def get_report(report_task: str) -> PokeReturnValue:
     return PokeReturnValue(bool(delivery), delivery.as_json() if delivery else None)
 
 
-# One XCom each: as several outputs every key would be sent by itself too.
+# One XCom each. With several outputs Airflow would store every key separately, too.
 @task(multiple_outputs=False)
 def get_increment(report: dict[str, Any], day: str) -> dict[str, str | None]:
     """Return the delivery of the business day."""
@@ -140,7 +141,7 @@ def build_marts(uploaded: str) -> DbtTaskGroup:
             dbt_project_path=project,
             manifest_path=project / "target" / "manifest.json",
             install_dbt_deps=False,
-            # Not by `vars`: dbt would parse the whole project again for every day.
+            # Not `vars`, because with them dbt would parse the whole project again for every day.
             env_vars={
                 "SALES_WINDOW_START": f"{{{{ {days}['first_day'] }}}}",
                 "SALES_WINDOW_END": f"{{{{ {days}['last_day'] }}}}",
@@ -158,19 +159,19 @@ def build_marts(uploaded: str) -> DbtTaskGroup:
             normalize_task_id=lambda node: node.name,
             emit_datasets=False,
         ),
-        # A test waits for the last model it reads: on an empty warehouse the others are not there.
+        # A test waits for the last model that it reads, since an empty warehouse lacks the others.
         execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.BUILDABLE),
         operator_args={
             "exclude": "resource_type:unit_test tag:at_rest",
             "install_deps": False,
-            # What dbt writes for other programs would go with the folder that Cosmos runs it in.
+            # dbt's files for other programs would be lost with the folder in which Cosmos runs dbt.
             "dbt_cmd_global_flags": ["--no-write-json"],
         },
     )
 
 
-# A teardown, so that a run whose marts are right succeeds whatever becomes of the page. Not tried
-# again: the next run makes the page anew.
+# A teardown, so that a run whose marts are right succeeds even if the page fails. There is no
+# retry, because the next run writes the page again.
 @task(retries=0)
 def report_page() -> str:
     """Write the page for analysts to the file that REPORT_PAGE names; return the file's path.

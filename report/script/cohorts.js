@@ -131,7 +131,7 @@ const curves = (series, item, shown, steps, at, lagText) => {
     top = 14,
     bottom = 200,
     height = 232;
-  // The same first weeks at every point, those of the rate above: a running total cannot fall.
+  // Every point has the same first weeks as the rate above, so that the running total cannot fall.
   const firsts = shown.filter((w) => run[w] > state.h);
   const curve = (from) =>
     steps

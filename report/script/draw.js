@@ -1,8 +1,8 @@
-// Draws everything, and again whenever something is chosen.
+// Draws everything, and draws it again after every choice.
 
 let screenWidth = 0;
 const draw = () => {
-  // Asked once and first: later the browser would lay the half-made page out to answer.
+  // Asked once, at the start: later the browser would have to lay out the half-made page to answer.
   screenWidth = document.documentElement.clientWidth;
   const focused = document.activeElement && document.activeElement.id;
   setFormats();

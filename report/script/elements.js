@@ -1,7 +1,7 @@
-// Elements, tips and files. Whatever the shop wrote goes into text nodes and attributes only: no markup
-// is ever made from text.
+// Elements, tips and files. Text from the shop goes into text nodes and attributes only, and never
+// becomes markup.
 
-// What the tip of an element says: worked out when it is looked at, since there are thousands.
+// The text of an element's tip is made when the tip is shown, because there are thousands.
 const tips = new WeakMap();
 const build =
   (space) =>

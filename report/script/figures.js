@@ -1,5 +1,5 @@
-// The figures: sums of what may be added up, and rates of the sums. Customers of different first weeks
-// may be, and money; customers of different items may not.
+// The figures: sums, and rates of the sums. Money and customers of different first weeks may be added
+// up; customers of different items may not.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const data = read("data");
@@ -11,7 +11,7 @@ const Z = 1.959964; // of the normal distribution, for 95 %
 const NB = "\u00a0";
 
 const complete = weeks.map((week) => week.days === 7);
-// How many complete weeks follow each other from a week on, itself counted.
+// How many complete weeks follow each other from a week on, including that week.
 const run = weeks.map(() => 0);
 for (let w = weeks.length - 1; w >= 0; w--) run[w] = complete[w] ? 1 + (run[w + 1] || 0) : 0;
 
@@ -53,7 +53,7 @@ const rate = (k, n) => {
   const [lo, hi] = wilson(k, n);
   return { k, n, share: ratio(k, n), lo, hi, few: n < FEW };
 };
-// Of the customers whose first week is one of `firsts`, those back within h weeks.
+// The customers with a first week in `firsts` who were back within h weeks.
 const back = (series, h, firsts) => {
   const whole = firsts.filter((w) => run[w] > h);
   const returned = sum(whole.map((w) => sum(series.back[w].slice(0, h))));

@@ -153,7 +153,7 @@ const answer = () => {
   } else parts = [t("answerNone", { n: FEW, weeks: within(state.h) })];
   return h("p", { class: "answer", id: "answer" }, emphasised(parts[0]), " ", h("span", {}, parts[1] || ""));
 };
-// The item's name stands out; found by its place, since names may hold anything.
+// The item's name is emphasized. It is found by its place, because names may hold any text.
 const emphasised = (text) => {
   const item = chosenItem() || (ranked()[0] || {}).item;
   const name = item && itemName(item),

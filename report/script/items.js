@@ -1,4 +1,4 @@
-// The items, by who came back for them.
+// The items, with the customers who came back for them.
 
 const itemRows = () => {
   const shown = range(),
@@ -37,7 +37,7 @@ const sorted = (rows) => {
   const collator = new Intl.Collator(state.lang, { numeric: true });
   const turn = state.down ? -1 : 1;
   return [...rows].sort((a, b) => {
-    // Few data stand below the ranked ones, and what is not known at the very end.
+    // Items with few data stand below the ranked ones; items without a rate stand at the end.
     if (column.ranked && a.few !== b.few) return a.few ? 1 : -1;
     const [x, y] = [column.value(a), column.value(b)];
     if ((x === null) !== (y === null)) return x === null ? 1 : -1;
@@ -114,7 +114,7 @@ const itemsSection = () => {
       "th",
       { scope: "col", "aria-sort": active ? (state.down ? "descending" : "ascending") : "none" },
       h("button", { type: "button", id: `sort-${column.key}`, onclick: pick }, column.head),
-      // Browsers do not print a button in the head that a table repeats on its next page.
+      // Browsers do not print buttons in a table head that is repeated on the next page.
       h("span", { class: "print-only" }, column.head),
     );
   };

@@ -1,6 +1,6 @@
 // Customers and revenue by week.
 
-// A number not less than `most` that divides into ticks people read.
+// A number not less than `most` that divides into readable ticks.
 const scale = (most) => {
   if (!(most > 0)) return { top: 1, ticks: [0, 1] };
   const rough = most / 3,

@@ -1,4 +1,4 @@
-// Words and numbers in the language chosen.
+// Words and numbers in the chosen language.
 
 let format;
 const setFormats = () => {
@@ -24,7 +24,7 @@ const whole = (n) => format.whole.format(n);
 const money = (hundredths) => format.whole.format(Math.round(hundredths / 100));
 const percent = (share) => (share === null ? "–" : format.percent.format(share));
 const interval = (r) => (r.n ? `${format.tenths.format(100 * r.lo)}–${percent(r.hi)}` : "–");
-// A text of texts.json; one with plural forms is chosen by `values.n`.
+// A text of texts.json; `values.n` chooses among plural forms.
 const t = (key, values = {}) => {
   let text = texts[state.lang][key];
   const given = { ...values };
