@@ -1,4 +1,4 @@
-"""What the pipeline costs, measured beside what else could do the work; docs/performance.md.
+"""Measures what the pipeline costs, compared with other tools; docs/performance.md.
 
 Run: `python -m bench`, or `python -m bench landing day --quick`.
 """

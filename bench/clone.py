@@ -1,4 +1,4 @@
-"""`make run` in a fresh clone of what is committed here; and all that CI does."""
+"""Measures `make run` in a fresh clone of the commit here, and everything that CI does."""
 
 import os
 import subprocess
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from bench.measure import ROOT, Sample, Side, of_program, scratch, take_turns
 
-# Of the caller's shell, of its make, of its own servers: not for a clone.
+# Variables of the caller's shell, make and servers, which are not meant for a clone.
 _NOT_PASSED_ON = ("AIRFLOW", "DBT_", "MAKE", "MFLAGS", "PG", "PYTHON", "REPORT_", "VIRTUAL_ENV")
 
 
 def measure_run(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """Installing with the packages cached; then `make run`, with all it starts."""
+    """Measure installing from the package cache, then `make run` with all that it starts."""
     with scratch() as folder:
         if quick:
-            # The smallest of what starts a server and ends it, in the environment at hand.
+            # The smallest command that starts a server and ends it, in this environment.
             clone = _clone(folder / "clone")
             (clone / ".venv").symlink_to(ROOT / ".venv")
             made = ("make", "--assume-old=.venv/.ready", "warehouse", "down")
@@ -32,7 +32,7 @@ def measure_run(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
 
 
 def measure_ci(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """`.ci/run`, once, and not in a quick round: that is part of it."""
+    """Measure `.ci/run` once. Not in a quick round, which is a part of `.ci/run`."""
     if quick:
         return {}
     with scratch() as folder:
@@ -41,12 +41,12 @@ def measure_ci(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
 
 
 def _clone(folder: Path) -> Path:
-    folder.parent.chmod(0o755)  # root's server runs under another account
+    folder.parent.chmod(0o755)  # root's server runs as another account
     subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
     return folder
 
 
 def _of_tree(clone: Path, *command: str) -> Sample:
-    """Run a command in the clone; count also what leaves its session, as a server does."""
+    """Run a command in the clone; count also processes that leave its session, like a server."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)}
     return of_program([sys.executable, "-m", "bench.measure", clone, *command], env=env)[0]

@@ -1,9 +1,9 @@
-"""Runs of the increment DAG, beside a DAG of two tasks that does the same work on the same Airflow.
+"""Measures runs of the increment DAG, and of a DAG of two tasks that does the same work.
 
-What is counted of a run: from its start to its end as Airflow says, and meanwhile all CPU seconds
-of the scheduler with every task below it, of the API server that the tasks talk to, and of
-PostgreSQL, which holds Airflow's metadata too. The DAG processor is left out: what it parses it
-parses by the clock, whether or not anything runs.
+A run's time is from its start to its end as Airflow reports them. Its CPU seconds are those of the
+scheduler with every task below it, of the API server that the tasks talk to, and of PostgreSQL,
+which holds Airflow's metadata too. The DAG processor is left out, because it parses at fixed
+intervals whether or not anything runs.
 """
 
 import os
@@ -19,13 +19,13 @@ from local.pipeline import HISTORY, INCREMENT, Pipeline, PipelineError
 from local.settings import Settings
 from local.stack import USER, Stack
 
-# One DAG file, named as its DAG.
+# One DAG file, which has the name of its DAG.
 (PEER,) = (path.stem for path in (ROOT / "bench" / "airflow").glob("*.py"))
 PATIENCE_SECONDS = 900
 
 
 def measure_airflow(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """One increment alone, and all those of a week asked for at once."""
+    """Measure one increment alone, and all increments of a week triggered at once."""
     with scratch() as folder, _airflow(folder) as (stack, api):
         days = stack.settings.increment_days
         sides = {
@@ -44,7 +44,7 @@ def measure_airflow(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
 
 @contextmanager
 def _airflow(folder: Path) -> Iterator[tuple[Stack, AirflowApi]]:
-    """Airflow as `make up` starts it, with the DAG of the bench beside the project's."""
+    """Start Airflow like `make up`, with the DAG of the bench beside those of the project."""
     folder.chmod(0o755)
     dags = folder / "dags"
     dags.mkdir()
@@ -67,7 +67,7 @@ def _airflow(folder: Path) -> Iterator[tuple[Stack, AirflowApi]]:
 
 
 def _take(stack: Stack, api: AirflowApi, dag_id: str, days: Sequence[date | None]) -> Sample:
-    """Run a DAG for these days, asked for at once; return what all runs together took.
+    """Trigger a DAG for these days at once; return what all runs together took.
 
     Raises:
         PipelineError: if one of them failed.
@@ -83,7 +83,8 @@ def _take(stack: Stack, api: AirflowApi, dag_id: str, days: Sequence[date | None
     _wait_until(all_ended)
     cpu, server_cpu = (now - then for now, then in zip(_cpu(stack), before, strict=True))
     if failed := [run for run in runs if run.state != "success"]:
-        # With the ends of the tasks' logs: their folder goes with the measurement.
+        # The message holds the ends of the tasks' logs, because the measurement removes their
+        # folder.
         raise PipelineError(Pipeline(stack.airflow, api, 0)._explain(dag_id, failed))
     begun = min(run.started_at for run in runs if run.started_at)
     ended = max(run.ended_at for run in runs if run.ended_at)
@@ -91,14 +92,14 @@ def _take(stack: Stack, api: AirflowApi, dag_id: str, days: Sequence[date | None
 
 
 def _idle(stack: Stack, seconds: float) -> Sample:
-    """What Airflow takes while it does nothing: this much is in every run."""
+    """Measure an idle Airflow: every run includes this much."""
     before = _cpu(stack)
     time.sleep(seconds)
     return Sample(seconds, *(now - then for now, then in zip(_cpu(stack), before, strict=True)))
 
 
 def _cpu(stack: Stack) -> tuple[float, float]:
-    """CPU seconds so far of Airflow (without its DAG processor), and of PostgreSQL."""
+    """Return the CPU seconds so far of Airflow (without its DAG processor) and of PostgreSQL."""
     records = [stack.processes.running(part) for part in ("scheduler", "api_server")]
     postgres = stack.settings.postgres.pid()
     assert postgres

@@ -1,7 +1,7 @@
-"""Files of order lines in the shape of the service's: thirteen columns, 158 bytes a line, any size.
+"""Writes files of order lines like the service's: thirteen columns, 158 bytes a line, any size.
 
-The lines of a day stand together and in no order, as at the service. A dirty file repeats lines,
-far from each other, and holds rejected lines of every kind. All names are made up here.
+As in the service's files, the lines of a day stand together and in no order. A dirty file repeats
+lines, far from each other, and holds rejected lines of every kind. All names are made up here.
 """
 
 import random
@@ -24,13 +24,13 @@ FIRST_DAY = date(2024, 1, 1)
 _FIRST_NAMES = ("Аркадий", "Всеволод", "Зинаида", "Тимофей", "Эдуард", "Яна")
 _LAST_NAMES = ("Бондаренко", "Долгих", "Мирошник", "Седых", "Шевченко", "Юрченко")
 _REFUNDED_SHARE = 0.05
-# A line of the greatest length is as long as 400 others: more would make it another file.
+# One over-long line is as long as 400 others. More of them would make it another file.
 _MOST_LONG_LINES = 10
 
 
 @dataclass(frozen=True)
 class OrdersFile:
-    """A file that was written, its days, and what a loader has to find in it."""
+    """A written file, its days, and the numbers that a loader has to find in it."""
 
     path: Path
     first_day: date
@@ -70,7 +70,7 @@ def write_orders(
             rng.shuffle(bodies)
             texts = [f"{lines + index},{body}".encode() for index, body in enumerate(bodies, 1)]
             for index, (reason, spoil) in enumerate(islice(kinds, spoiled), 1):
-                # Behind the first line of the day, which a line in conflict contradicts.
+                # After the first line of the day, which a line in conflict contradicts.
                 place = index * len(bodies) // (spoiled + 1)
                 texts[place] += b"\n" + spoil(f"0,{bodies[0]}".split(","))
                 rejected[reason] += 1
@@ -82,7 +82,7 @@ def write_orders(
 
 
 def _bodies(rng: random.Random, day: date, number: int, customers: list[str]) -> list[str]:
-    """Order lines of a day without their `id`, each with a uniq_id of its own."""
+    """Return order lines of a day without their `id`, each with a different uniq_id."""
     uniq_ids = rng.randbytes(16 * number).hex()
     sold = [
         f"{item_id},{item_name},{quantity},{quantity * price},{status}"
@@ -109,7 +109,7 @@ def _customers(number: int) -> list[str]:
 
 
 def _kinds() -> Iterator[tuple[str, Callable[[list[str]], bytes]]]:
-    """Ways to spoil a line's fields, one after the other, each with the loader's reason."""
+    """Yield ways to spoil a line's fields, in turn, each with the loader's reason."""
     kinds = dict(_SPOILED)
     turn = 0
     while True:

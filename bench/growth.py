@@ -1,4 +1,4 @@
-"""The picture of the growth curves, as SVG: what one day and one line cost as the data grow."""
+"""Draws the growth curves as SVG: the cost of one day and of one line as the data grow."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ from bench.measure import Sample
 
 WIDTH, HEIGHT = 460, 330
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 64, 48
-# Of Okabe and Ito: told apart by everyone.
+# Colours of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 Samples = Mapping[str, Mapping[str, Sequence[Sample]]]
-# The points of a curve: x, and the median and the extremes of y.
+# The points of a curve: x, then median and extremes of y.
 Curve = Sequence[tuple[float, float, float, float]]
 
 
 def picture(samples: Samples) -> str:
-    """Return the SVG of what is there, by benchmark and side: of `day` and of `landing`."""
+    """Return the SVG of the benchmarks `day` and `landing`, as far as there are results."""
     panels = []
     if day := samples.get("day"):
         start = [sample.seconds for sample in day["start"]]

@@ -55,7 +55,7 @@ def _sides(server: Server, peers: Peers | None, file: OrdersFile) -> dict[str, S
 
 
 def measure_dirty(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """A dirty file and a clean one of as many lines."""
+    """Measure a dirty file, and a clean one with as many lines."""
     lines = 20_000 if quick else SIZES[0]
     with scratch() as folder, fresh_server(folder) as server:
         prepare(server, DATABASE)
@@ -84,7 +84,7 @@ def prepare(server: Server, database: str) -> None:
 
 
 def land(server: Server, database: str, file: OrdersFile) -> Sample:
-    """Land the file in empty tables, in a process of its own; check what became of it."""
+    """Land the file in empty tables in a separate process; check the result."""
     server.query(database, f"truncate {STAGING}")
     sample = server.worker(command(file), database)
     counts = server.query(database, "select received, repeated, rejected from staging.delivery")
@@ -95,7 +95,7 @@ def land(server: Server, database: str, file: OrdersFile) -> Sample:
 
 
 def command(file: OrdersFile) -> list[str | Path]:
-    """The command line that lands the file."""
+    """Return the command line that lands the file."""
     days = (str(file.first_day), str(file.last_day))
     return [sys.executable, "-m", "bench.landing", file.path, *days]
 
@@ -108,7 +108,7 @@ def copy(server: Server, database: str, file: OrdersFile) -> Sample:
 
 
 def main(path: Path, first_day: date, last_day: date) -> None:
-    """Land a file as a history of these days, and say what that took."""
+    """Land a file as a history of these days, and print what that took."""
     delivery = Delivery("history", "bench", None, first_day, last_day, str(path))
     with own_work():
         landing.land(

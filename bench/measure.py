@@ -1,9 +1,9 @@
-"""What work takes: seconds, CPU of its processes and of PostgreSQL, memory; and work in rounds.
+"""Measures work: seconds, CPU of its processes and of PostgreSQL, memory; and work in rounds.
 
     python -m bench.measure FOLDER make run     # a command there, and all that it leaves running
 
-Times of a machine that others use too are worth little alone. So the sides of a comparison take
-turns, A B A B, and what is compared is a ratio within a round.
+Times on a shared machine mean little alone. So the sides of a comparison take turns, A B A B, and a
+ratio compares two samples of one round.
 """
 
 import contextlib
@@ -32,10 +32,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Sample:
     """What one piece of work took.
 
-    `seconds` by the clock. `cpu`: user and system seconds of its process and that one's children.
-    `server_cpu`: those of all processes of PostgreSQL meanwhile. `peak_mb`: the most memory that
-    its process held, in units of 1,000,000 bytes, its largest child's added; None where it was not
-    looked at.
+    `seconds`: by the clock. `cpu`: user and system seconds of the process and its children.
+    `server_cpu`: the same of all processes of PostgreSQL meanwhile. `peak_mb`: the most memory that
+    the process held plus that of its largest child, in units of 1,000,000 bytes; None if it was not
+    measured.
     """
 
     seconds: float
@@ -74,20 +74,20 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def fresh_server(folder: Path) -> Iterator["Server"]:
-    """A PostgreSQL of the measurement's own, as `make` starts it: default settings, fsync on."""
-    folder.chmod(0o755)  # root's server runs under another account
+    """Start a separate PostgreSQL like that of `make`: default settings, fsync on."""
+    folder.chmod(0o755)  # root's server runs as another account
     with EmbeddedPostgres(folder / "postgres") as postgres:
         yield Server(postgres)
 
 
 class Server:
-    """A running PostgreSQL on which nothing else is at work, so that its CPU can be told."""
+    """A running PostgreSQL that nothing else uses, so that all its CPU is for the work."""
 
     def __init__(self, postgres: EmbeddedPostgres) -> None:
         self.postgres = postgres
 
     def env(self, database: str) -> dict[str, str]:
-        """The whole environment of a program that works in `database`."""
+        """Return the whole environment of a program that works in `database`."""
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             **self.postgres.env(database),
@@ -98,7 +98,7 @@ class Server:
         }
 
     def psql(self, *arguments: str | Path) -> list[str | Path]:
-        """The command line of psql that stops at the first error."""
+        """Return a command line of psql that stops at the first error."""
         return [self.postgres.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *arguments]
 
     def query(self, database: str, *statements: str) -> list[tuple[Any, ...]]:
@@ -111,7 +111,7 @@ class Server:
                 return cursor.fetchall() if cursor.description else []
 
     def settle(self) -> None:
-        """Write out what earlier work has left to write, so that it does not burden the next."""
+        """Make PostgreSQL write what earlier work has left, so that later work does not pay."""
         with contextlib.closing(self.postgres._connect_as_superuser()) as connection:
             connection.autocommit = True
             connection.cursor().execute("checkpoint")
@@ -122,14 +122,14 @@ class Server:
         return tree_cpu(pid)
 
     def program(self, command: Sequence[str | Path], database: str, **env: str) -> Sample:
-        """Run a program from the root of the project; return what it took, its start included."""
+        """Run a program from the root of the project; return what it took, including its start."""
         self.settle()
         before = self.cpu()
         sample, _ = of_program(command, env={**self.env(database), **env})
         return replace(sample, server_cpu=self.cpu() - before)
 
     def worker(self, command: Sequence[str | Path], database: str, **env: str) -> Sample:
-        """Run a program that says by `own_work` what its work took, its start not included."""
+        """Run a program that uses `own_work`; return what its work took, without its start."""
         self.settle()
         before = self.cpu()
         _, output = of_program(command, env={**self.env(database), **env})
@@ -164,7 +164,7 @@ def of_program(command: Sequence[str | Path], *, env: Mapping[str, str]) -> tupl
 
 @contextlib.contextmanager
 def own_work() -> Iterator[None]:
-    """Print, as a line of JSON, what the body takes of this process and its children."""
+    """Print, as a line of JSON, what this process and its children spend on the body."""
     started, cpu = time.perf_counter(), _own_cpu()
     yield
     seconds, cpu = time.perf_counter() - started, _own_cpu() - cpu
@@ -181,20 +181,20 @@ def _own_cpu() -> float:
 
 
 def tree_cpu(pid: int) -> float:
-    """CPU seconds of a process, of its living descendants, and of those that have ended."""
+    """Return CPU seconds of a process and its descendants, including those that have ended."""
     ticks = _tree_ticks(pid)
-    # Who ends between two looks is counted by neither: not yet by its parent, no more by itself.
+    # A process that ends between two readings is in neither: its parent does not count it yet.
     while (again := _tree_ticks(pid)).keys() != ticks.keys():
         ticks = again
     return sum(again.values()) / _TICKS_A_SECOND
 
 
 def _tree_ticks(pid: int) -> dict[int, int]:
-    """Of each living process of the tree, its ticks and those of its children that have ended."""
+    """Return for each living process of the tree its ticks and those of its ended children."""
     parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The second field, the program's name in brackets, may hold anything.
+            # The second field, the program's name in brackets, may hold any characters.
             fields = path.read_text(errors="replace").rpartition(")")[2].split()
             process = int(path.parent.name)
             parents[process], ticks[process] = int(fields[1]), sum(map(int, fields[11:15]))
@@ -206,7 +206,7 @@ def _tree_ticks(pid: int) -> dict[int, int]:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for one measurement, on the disk of temporary files; removed afterwards."""
+    """Yield a temporary folder for one measurement; remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         yield folder
@@ -215,7 +215,7 @@ def scratch() -> Iterator[Path]:
 
 
 def main(folder: str, *command: str) -> int:
-    """Run a command and wait for all that it has left running: so their CPU is counted too."""
+    """Run a command and wait for processes that it has left running, to count their CPU too."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     status = subprocess.run(command, cwd=folder, check=False).returncode
     with contextlib.suppress(ChildProcessError):

@@ -1,6 +1,6 @@
-"""Building the marts of a day or a year with dbt, beside SQL of the same result written by hand.
+"""Measures building the marts of a day or a year with dbt, and with SQL written by hand.
 
-Every side ends with the same rows: that is checked, or the measurement fails.
+Both have to end with the same rows, or the measurement fails.
 """
 
 from collections.abc import Callable
@@ -15,25 +15,25 @@ from bench.measure import Sample, Server, Side, fresh_server, say, scratch, take
 from checks import dbt
 
 SQL = Path(__file__).with_name("sql")
-# As the DAG builds the models, each with its tests.
+# Like the DAG: builds the models, each with its tests.
 BUILD = (
     "build",
     "--select", "path:models/mart",
     "--exclude", "resource_type:unit_test", "tag:at_rest",
     "--indirect-selection", "buildable",
 )  # fmt: skip
-# The calendar is dbt's, and only dbt's models note which published figures a run has changed.
+# dbt alone makes the calendar, and only its models log which published figures a run has changed.
 NOT_BY_HAND = ["d_calendar", "restatement_log"]
-# Days, and lines a day.
+# Number of days, and lines a day.
 HISTORIES = ((10, 1_000), (100, 1_000), (1_000, 1_000), (7, 500_000))
 QUICK_HISTORIES = ((2, 100), (4, 100))
 LAST_DAY = date(2026, 11, 1)
 
 
 def measure_day(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """One day after 10, 100 and 1,000 days of 1,000 lines, and after 7 days of 500,000.
+    """Measure one day after 10, 100 and 1,000 days of 1,000 lines, and after 7 days of 500,000.
 
-    `start` is the same command where there is no order line: what dbt takes for itself.
+    `start` is the same command without any order line: the cost of dbt itself.
     """
     histories = QUICK_HISTORIES if quick else HISTORIES
     with scratch() as folder, fresh_server(folder) as server:
@@ -60,12 +60,12 @@ def measure_day(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
 
 
 def _on_day(take: Callable[[str, date], Sample], database: str, number: int) -> Sample:
-    """Another day in each round, as in real life: dbt parses its project again for another `ds`."""
+    """Take another day in each round, as in production: dbt parses again for another `ds`."""
     return take(database, LAST_DAY - timedelta(days=1 - number % 2))
 
 
 def measure_backfill(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """A year of 10 million lines into empty marts by one run; then some days by daily runs."""
+    """Measure a year of 10 million lines by one run into empty marts; then some daily runs."""
     days, lines, daily_runs = (10, 100, 1) if quick else (365, 27_400, 12)
     with scratch() as folder, fresh_server(folder) as server:
         marts = Marts(server, folder)
@@ -96,7 +96,7 @@ def measure_backfill(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
 
 
 class Marts:
-    """Databases with staging, the marts by dbt, and in schema `hand` the marts by hand."""
+    """Databases with staging, the marts made by dbt, and in schema `hand` those made by hand."""
 
     def __init__(self, server: Server, folder: Path) -> None:
         self._server, self._folder = server, folder
@@ -112,7 +112,7 @@ class Marts:
             self._server.worker(command(file), database)
 
     def build(self, database: str, day: date) -> Sample:
-        """Build a day as the DAG does, tests included."""
+        """Build a day like the DAG, with tests."""
         return self._dbt(database, *BUILD, "--vars", f"{{ds: {day}}}")
 
     def run(self, database: str, first: date | None = None, last: date | None = None) -> Sample:
@@ -130,11 +130,11 @@ class Marts:
             raise AssertionError(f"{database}: dbt and bench/sql differ in {', '.join(differing)}")
 
     def vacuum(self, database: str) -> None:
-        """What autovacuum would do a minute after so many rows were written."""
+        """Do what autovacuum would do a minute after so many rows were written."""
         self._server.query(database, "vacuum (analyze)")
 
     def _dbt(self, database: str, *arguments: str) -> Sample:
-        # Of one's own, as in real life: what is parsed is kept from run to run.
+        # One folder a database, as in production: dbt keeps there what it has parsed.
         folders = {
             name: str(self._folder / database / name)
             for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")
@@ -143,7 +143,7 @@ class Marts:
 
 
 def differences(server: Server, database: str) -> list[str]:
-    """Names of the marts that hold other rows in schema `mart` than in schema `hand`."""
+    """Return the names of marts with different rows in schemas `mart` and `hand`."""
     return [
         name
         for name in made_by_hand(server, database)
@@ -153,7 +153,7 @@ def differences(server: Server, database: str) -> list[str]:
 
 
 def made_by_hand(server: Server, database: str) -> list[str]:
-    """Names of the marts that schema `hand` holds too: all but those that are dbt's alone."""
+    """Return the names of marts in schema `hand`: all but those that dbt alone makes."""
     rows = server.query(
         database,
         "select schemaname, tablename from pg_tables where schemaname in ('mart', 'hand')",
@@ -167,18 +167,18 @@ def made_by_hand(server: Server, database: str) -> list[str]:
 def _checksum(server: Server, database: str, table: str) -> list[tuple[Any, ...]]:
     return server.query(
         database,
-        # A note of dbt's dimensions, by which they find their rows: the SQL by hand does without.
+        # A column by which dbt's dimensions find their rows. The SQL by hand needs none.
         "select count(*), sum(hashtextextended("
         f"cast(to_jsonb(made) - 'latest_order_date' as text), 0)) from {table} as made",
     )
 
 
 def hand_tables(server: Server) -> list[str | Path]:
-    """The command line that makes the empty tables of schema `hand`."""
+    """Return the command line that makes the empty tables of schema `hand`."""
     return server.psql("-f", SQL / "hand_tables.sql")
 
 
 def by_hand(server: Server, first: date, last: date) -> list[str | Path]:
-    """The command line that builds these days in schema `hand`, in one transaction."""
+    """Return the command line that builds these days in schema `hand`, in one transaction."""
     window = ("-v", f"first={first}", "-v", f"last={last}")
     return server.psql("--single-transaction", *window, "-f", SQL / "hand.sql")

@@ -1,6 +1,6 @@
-"""Other ways to bring a file into PostgreSQL: pandas, as the old DAG did it, and dlt.
+"""Other ways to load a file into PostgreSQL: pandas, as in the old DAG, and dlt.
 
-They are installed in an environment of their own, and run in it:
+They are installed in a separate environment, and run in it:
 
     python -m bench.peers dlt_merge FILE
 """
@@ -18,13 +18,13 @@ from bench.measure import ROOT, Sample, Server, own_work
 ENVIRONMENT = ROOT / ".local" / "bench"
 UV = ROOT / ".local" / "tools" / "bin" / "uv"
 
-# As the loader's table, with its indexes and checks, and the one column more that a file has.
+# Like the loader's table, with its indexes and checks, plus the one column that only a file has.
 TABLE = """
     create schema if not exists beside;
     create table beside.{name} (like staging.user_order_log including all);
     alter table beside.{name} add column id bigint;
 """
-# The same indexes where dlt has made its own table.
+# The same indexes for a table that dlt has made.
 INDEXES = """
     create {unique} index on {name} (cast(date_time as date), uniq_id);
     create index on {name} (customer_id);
@@ -34,16 +34,18 @@ INDEXES = """
 
 
 class Peers:
-    """The peers, ready to load into `database`, whose loader's tables are there."""
+    """The peers, ready to load into `database`, which has the loader's tables."""
 
     NAMES = (
-        # Inserts by pandas, the frame's columns as they were read.
+        # pandas inserts the columns of the frame as they were read.
         "pandas",
-        # pyarrow reads, types and writes the rows as CSV, for COPY: what dlt documents as fast.
+        # pyarrow reads and types the rows, and writes CSV for COPY: the way that dlt documents as
+        # fast.
         "dlt_append",
-        # The same into a staging table, then keys replaced and each kept once: what comes nearest.
+        # The same into a staging table, then each key replaced and kept once: the nearest to our
+        # landing.
         "dlt_merge",
-        # The file as it is, for COPY: dlt reads nothing of it.
+        # dlt hands the file to COPY without reading it.
         "dlt_import",
     )
 
@@ -66,16 +68,16 @@ class Peers:
         )
 
     def prepare(self, sample: Path) -> None:
-        """Make the tables. dlt makes its own from the rows of a small file."""
+        """Make the tables. dlt makes its own ones from the rows of a small file."""
         self._server.query(self._database, TABLE.format(name="pandas"))
         for name in self.NAMES[1:]:
             self._run(name, sample)
-            # A file that is appended may repeat keys, as dlt knows nothing of them.
+            # dlt does not know the keys, so a file that it appends may repeat them.
             unique = "unique" if name == "dlt_merge" else ""
             self._server.query(self._database, INDEXES.format(name=f"{name}.orders", unique=unique))
 
     def load(self, name: str, file: OrdersFile, _round: int) -> Sample:
-        """Load the file into an empty table; check that its lines are there."""
+        """Load the file into an empty table; check that all its lines have arrived."""
         table = "beside.pandas" if name == "pandas" else f"{name}.orders"
         self._server.query(self._database, f"truncate {table}")
         sample = self._run(name, file.path)

@@ -1,6 +1,7 @@
 """Writes docs/performance.md and its picture from the results: `python -m bench report`.
 
-The page's words are its own; made here are its tables, each between two marks, and the picture.
+This module makes the tables of the page, each between two marks, and the picture. People write the
+rest.
 """
 
 import re
@@ -28,7 +29,7 @@ NOT_YET = "*Not measured yet: `make bench`.*"
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be reached: `figures`, one a round, at most or at least `bound`, in `unit`."""
+    """A goal: `figures`, one a round, shall be at most or at least `bound`, in `unit`."""
 
     what: str
     beside: str
@@ -49,7 +50,7 @@ class Goal:
 
 
 def write(folder: Path) -> None:
-    """Write the page and the picture anew."""
+    """Write the page and the picture again."""
     results = load(folder)
     PAGE.write_text(render(PAGE.read_text(), results))
     PICTURE.parent.mkdir(exist_ok=True)
@@ -108,7 +109,7 @@ def _size(size: str) -> str:
 
 
 def _spread(values: Sequence[float], unit: str = "") -> str:
-    """The median, and between which extremes it lies."""
+    """Return the median, and in brackets the extremes."""
     if not any(values):
         return ""
     middle, least, most = (_shown(value) for value in (median(values), min(values), max(values)))
@@ -120,7 +121,7 @@ def _shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-# What each benchmark's sides are, in the order of the tables.
+# The sides of each benchmark, in the order of the tables.
 SIDES = {
     "landing": {
         "copy": r"`\copy` of the same file into a table with the same indexes and checks",
@@ -153,7 +154,7 @@ SIDES = {
 
 
 def goals(results: Results) -> list[Goal]:
-    """What is to be reached, of those benchmarks that were run."""
+    """Return the goals of the benchmarks that were run."""
     return [
         goal
         for name, made in _GOALS.items()
@@ -273,7 +274,7 @@ def _ratios(
     beside: Sequence[Sample],
     of: Callable[[Sample], float] = lambda sample: sample.seconds,
 ) -> list[float]:
-    """Round by round; the slower side may have fewer rounds."""
+    """Return the ratio of each round; the slower side may have fewer rounds."""
     return [of(a) / of(b) for a, b in zip(ours, beside, strict=False)]
 
 

@@ -1,4 +1,4 @@
-"""What was measured, kept as one file of JSON per benchmark: the source of docs/performance.md."""
+"""Keeps measurements, one JSON file per benchmark: the source of docs/performance.md."""
 
 import json
 import os
@@ -17,7 +17,7 @@ FOLDER = ROOT / "bench" / "results"
 
 @dataclass(frozen=True)
 class Result:
-    """The samples of one benchmark by the name of their side, and where they were taken.
+    """The samples of one benchmark by the name of their side, and the machine they are from.
 
     A side's name may end with a size: `ours@1000000`.
     """
@@ -29,7 +29,7 @@ class Result:
 
 
 def save(folder: Path, name: str, samples: Mapping[str, Sequence[Sample]]) -> None:
-    """Keep what a benchmark has measured in this checkout, now, on this machine."""
+    """Save what a benchmark has measured in this checkout, now, on this machine."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=ROOT,
@@ -43,7 +43,7 @@ def save(folder: Path, name: str, samples: Mapping[str, Sequence[Sample]]) -> No
 
 
 def load(folder: Path) -> dict[str, Result]:
-    """Return what is kept in the folder, by benchmark."""
+    """Return the results in the folder, by benchmark."""
     results = {}
     for path in sorted(folder.glob("*.json")):
         kept = json.loads(path.read_text())

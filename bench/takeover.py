@@ -1,8 +1,8 @@
-"""How long readers wait while an old warehouse is taken over; the figures are in docs/takeover.md.
+"""Measures how long readers wait during a takeover; the figures are in docs/takeover.md.
 
-Makes an old warehouse with SQL, reads from its tables all the time during the takeover, and says
-what the slowest answer was and how long any lock that stops readers was held. 10 million rows take
-about 10 GB of disk.
+It makes an old warehouse with SQL, reads from its tables all the time during the takeover, and
+reports the slowest answer and the longest time for which a lock stopped readers. 10 million rows
+take about 10 GB of disk.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from bench.measure import ROOT, Sample, Server, fresh_server, say, scratch
 from local.postgres import EmbeddedPostgres, connect
 
 OLD_SCHEMA = ROOT / "tests" / "migrations" / "takeover" / "old_schema.sql"
-# Two years of days; a shop's shape otherwise: few items and cities, many customers.
+# Two years of days. As in a shop, there are few items and cities, and many customers.
 ROWS = """
     insert into mart.d_calendar
     select to_char(d, 'YYYYMMDD')::int, d, extract(epoch from d), to_char(d, 'FMDDth'),
@@ -60,7 +60,7 @@ READS = {
     "mart.d_customer": "select * from mart.d_customer where customer_id = 4711",
     "mart.d_city": "select * from mart.d_city",
 }
-# What stops a reader.
+# Locks that stop a reader.
 LOCKS = """
     select relation::regclass::text, virtualtransaction from pg_locks
     where mode = 'AccessExclusiveLock' and granted and locktype = 'relation'
@@ -72,7 +72,7 @@ LOCKS = """
 
 
 def measure_takeover(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """A warehouse of 10 million order lines and as many sales, taken over once."""
+    """Take over, once, a warehouse of 10 million order lines and as many sales."""
     with scratch() as folder, fresh_server(folder) as server:
         return {"takeover": [_measured(server, 20_000 if quick else 10_000_000)]}
 
@@ -119,7 +119,7 @@ def _measured(server: Server, rows: int) -> Sample:
 
 
 def _take_over(server: Server) -> Sample:
-    """Take the warehouse over, with what it says and when; return the seconds, and no CPU."""
+    """Take the warehouse over, printing times; return the seconds, without CPU."""
     before, started = 0.0, time.monotonic()
     command = [sys.executable, "-u", "-m", "migrations", "takeover"]
     env = server.env(server.postgres.env()["PGDATABASE"])

@@ -1,7 +1,7 @@
 """The work of sales_mart_increment in two tasks: the whole load, and one `dbt build`.
 
-Not for use: what `python -m bench airflow` measures sales_mart_increment against. No model has a
-state, a log or a retry of its own here.
+Not for production: `python -m bench airflow` compares sales_mart_increment with it. Here no model
+has a state, a log or a retry of its own.
 """
 
 from __future__ import annotations
