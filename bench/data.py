@@ -1,4 +1,4 @@
-"""Writes files of order lines like the service's: thirteen columns, 158 bytes a line, any size.
+"""Writes files of order lines like the service's: thirteen columns, about 156 bytes a line.
 
 As in the service's files, the lines of a day stand together and in no order. A dirty file repeats
 lines, far from each other, and holds rejected lines of every kind. All names are made up here.

@@ -24,8 +24,8 @@ STAGING = "staging.user_order_log, staging.delivery, staging.delivery_day, stagi
 
 
 def measure_landing(*, quick: bool, rounds: int) -> dict[str, list[Sample]]:
-    """Files of 1 and 10 million lines. The slow peers load the smaller one only, and in two rounds:
-    pandas would hold 29 GB of the larger one."""
+    """Measure files of 1 and 10 million lines. The slow peers load only the smaller one, in two
+    rounds: pandas would need 29 GB for the larger one."""
     sizes = QUICK_SIZES if quick else SIZES
     samples: dict[str, list[Sample]] = {}
     with scratch() as folder, fresh_server(folder) as server:

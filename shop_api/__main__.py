@@ -23,7 +23,7 @@ from shop_api.server import serve
 from shop_api.shop import DEFAULT_API_KEY, DEFAULT_RUNNING_SECONDS, Shop, Source
 from shop_api.window import FIRST_YEAR, LAST_YEAR
 
-# So that the key need not stand in the list of processes.
+# The variable keeps the key out of the list of processes.
 API_KEY_VARIABLE = "REPORT_API_KEY"
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -31,7 +31,7 @@ _NEWLINES = {"lf": "\n", "crlf": "\r\n"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. Returns 0, or 2 where the service cannot start."""
+    """Serve until SIGTERM or SIGINT; return 0, or 2 if the service cannot start."""
     parser = _parser()
     options = parser.parse_args(argv)
     if options.recorded is not None and options.fresh_orders:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         running_seconds=options.running_seconds,
         omit_running_status=options.omit_running_status,
     )
-    # Blocked before the first thread starts, so that only the wait below receives them.
+    # Block the signals before the first thread starts, so that only the wait below receives them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     with ExitStack() as stack:
         try:

@@ -1,10 +1,10 @@
-"""Orders that no shop ever had, with the properties measured in real deliveries.
+"""Generates made-up orders with the properties that were measured in real deliveries.
 
-By default the orders of a day depend on the seed and the day alone: asked for twice, through two
-reports, as history or as increment, a day holds the same lines (but for the status, which history
-does not tell). With `fresh_orders` they depend on the report too, as at the real service.
+By default the orders of a day depend only on the seed and the day: in every report, as history or
+as increment, a day holds the same lines (except for the status, which a history does not tell).
+With `fresh_orders` they depend on the report too, as at the real service.
 
-Names, products, cities and prices are made up here; no row is copied from a delivery.
+Names, products, cities and prices are made up; no row is copied from a delivery.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from shop_api.window import Window
 
 DEFAULT_SEED = 1
 DEFAULT_ORDERS_PER_DAY = 200
-# So many distinct lines a day are drawn by trial; far below the 360,000 possible ones.
+# At most this many distinct lines a day, which is far below the 360,000 possible ones.
 MOST_ORDERS_PER_DAY = 5_000
 
 CITIES = ("Казань", "Самара", "Вологда")
 
-# Name and unit price; the position is the item id. One name is longer than the 50 characters the
-# first warehouse had room for, and so is one surname with its 15.
+# Name and unit price; the position is the item id. One name is longer than the 50 characters of the
+# first warehouse's column, and one surname is longer than its 15.
 ITEMS = (
     ("Кефир 1%", 90),
     ("Кефир 3%", 110),
@@ -43,7 +43,7 @@ ITEMS = (
     ("Чай черный", 220),
 )
 
-# A customer's id tells the name, as at the service: first name, last name, woman, namesake.
+# As at the service, a customer's id decides the name: first name, last name, woman, namesake.
 # Two of the four digits take 10 values, the third 2 and the last 10: 2,000 customers.
 _FIRST_NAMES = (
     ("Андрей", "Вера"),
@@ -73,17 +73,18 @@ _LAST_NAMES = (
 _MOST_QUANTITY = 5
 _REFUND_SHARE = 0.05
 
-# Even a small shop needs customers who come back for the same item within an ISO week: this share
-# of the lines drawn at random comes from a handful of regulars of the week.
+# Even a small shop needs customers who order the same item again within an ISO week: a few regulars
+# of the week make this share of the random lines.
 _REGULAR_SHARE = 0.08
 
-# Items differ in whether customers come back for them in later weeks; the position is the item id.
-# Each item wins so many followers a day, who order it once and then, each week, with this chance.
+# Items differ in how often customers come back for them in later weeks; the position is the item
+# id. Each item wins this many followers a day. They order it once, and then each week with this
+# chance.
 _FOLLOWING_CHANCES = (0.45, 0.75, 0.3, 0.02, 0.1, 0.2, 0.4, 0.15, 0.05, 0.0, 0.55, 0.35)
 _FOLLOWING_WEEKS = 8
 _FOLLOWERS_PER_ORDERS = 1 / 50
 
-# Rows of a day's part of a file, repetitions included, and the bounds of the repeated share.
+# Rows of a day in a file, including repetitions, and the bounds of the repeated share.
 _FEWEST_ROWS, _MOST_ROWS = 800, 1190
 _LEAST_REPEATED, _MOST_REPEATED = 0.50, 0.90
 
@@ -109,7 +110,7 @@ class _OrderLine:
     refunded: bool
 
     def text(self, with_status: bool) -> str:
-        """The line as it stands in a file, without its `id`."""
+        """Return the line as in a file, without its `id`."""
         first_name, last_name = _customer_name(self.customer_id)
         item_name, price = ITEMS[self.item_id]
         text = (
@@ -142,11 +143,11 @@ class GeneratedSource:
             )
 
     def increment_refusal(self, task: Task, day: date) -> str | None:
-        """Always None: every day of the window can be generated."""
+        """Return None: every day of the window can be generated."""
         return None
 
     def report_file(self, task: Task, name: str) -> bytes | None:
-        """A file under the report's id, or None where there is none of that name."""
+        """Return a file under the report's id, or None if there is none of that name."""
         days = Window(task.generated).history_days()
         match name:
             case "user_order_log.csv":
@@ -161,7 +162,7 @@ class GeneratedSource:
                 return None
 
     def increment_file(self, task: Task, day: date, name: str) -> bytes | None:
-        """A file under the increment's id, or None. Prices lie under the report's id instead."""
+        """Return a file under the increment's id, or None; prices are under the report's id."""
         match name:
             case "user_order_log_inc.csv":
                 with_status = day != Window(task.generated).first_increment
@@ -179,7 +180,7 @@ class GeneratedSource:
         return self._csv(header, (f"{number},{row}" for number, row in enumerate(rows, start=1)))
 
     def _day_rows(self, task: Task, day: date, with_status: bool) -> Iterator[str]:
-        """The rows of a day without their `id`: the distinct ones, then a tail of them again."""
+        """Yield the rows of a day without their `id`: distinct ones, then some of them again."""
         lines = [line.text(with_status) for line in self._day_lines(task, day)]
         rng = self._rng(task, "repetitions", day)
         row_count = min(
@@ -194,14 +195,14 @@ class GeneratedSource:
         yield from itertools.islice(itertools.cycle(tail), row_count - len(lines))
 
     def _day_lines(self, task: Task, day: date) -> list[_OrderLine]:
-        """The distinct order lines of a day; no two agree in everything but `uniq_id`."""
+        """Return the distinct order lines of a day; any two differ in more than `uniq_id`."""
         rng = self._rng(task, "orders", day)
         regulars = self._week_regulars(task, day)
         quarter = self.orders_per_day // 4
         count = self.orders_per_day - quarter + _draw(rng, 2 * quarter + 1)
         following = self._followers(task, day)
         lines: list[_OrderLine] = []
-        # The status does not tell two lines apart: in the files without it they would be equal.
+        # Two lines must not differ in status alone: in files without it they would be equal.
         seen: set[tuple[int, int, int, int]] = set()
         while len(lines) < count:
             if len(lines) % 2 and following:
@@ -222,9 +223,9 @@ class GeneratedSource:
         return lines
 
     def _followers(self, task: Task, day: date) -> list[tuple[int, int]]:
-        """The followers of all items who order on `day`, each with the item, in any order.
+        """Return the followers of all items who order on `day`, each with the item, shuffled.
 
-        A follower orders on one weekday only, so at most once in a week.
+        A follower orders on one weekday only, so at most once a week.
         """
         rng = self._rng(task, "following", day)
         count = int(self.orders_per_day * _FOLLOWERS_PER_ORDERS)
@@ -236,11 +237,11 @@ class GeneratedSource:
             for customer_id in [_draw_customer(won) for _ in range(count)]:
                 if weeks_ago == 0 or rng.random() < chance:
                     ordering.append((customer_id, item_id))
-        # In the order of a draw, so that those who do not fit into the day are of any item.
+        # Shuffled, so that followers who do not fit into the day are not all of one item.
         return [pair for _, pair in sorted((rng.random(), pair) for pair in ordering)]
 
     def _week_regulars(self, task: Task, day: date) -> list[tuple[int, int]]:
-        """Customers of the ISO week of `day`, each with the item they come back for."""
+        """Return customers of the ISO week of `day`, each with the item they come back for."""
         year, week, _ = day.isocalendar()
         rng = self._rng(task, "regulars", f"{year}-W{week:02d}")
         count = 1 + self.orders_per_day // 10
@@ -280,7 +281,7 @@ class GeneratedSource:
         return "".join(line + self.newline for line in itertools.chain([first], rest)).encode()
 
     def _key(self, task: Task, *parts: object) -> str:
-        """What a draw depends on: the seed, the report if orders are fresh, and `parts`."""
+        """Return the key of a draw: the seed, the report if orders are fresh, and `parts`."""
         origin = task.report_id if self.fresh_orders else "any report"
         return "\t".join(str(part) for part in (self.seed, origin, *parts))
 
@@ -293,7 +294,7 @@ class GeneratedSource:
 
 
 def _draw(rng: random.Random, count: int) -> int:
-    """A number from 0 to count-1; only random() promises the same in every version of Python."""
+    """Return a number from 0 to count-1. Only random() gives the same in every Python version."""
     return int(rng.random() * count)
 
 

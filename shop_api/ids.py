@@ -6,14 +6,14 @@ As decoded from real ids, all of them plain base64:
     report     base64(task id)
     increment  <date>T00:00:00\t<report id>
 
-So an id says everything about what it names and the stand-in needs no memory.
+So an id holds everything about the thing it names, and the stand-in needs no memory.
 
-The UTC time of a task has to serve two needs. Its date is the day the report was generated (G),
-which `--today` may fix for repeatable runs; but how long ago the task was started must be
-measured in real time. So the date is G, the time of day is the real one to the millisecond, and
-the last three digits of the fraction are the number of the real day, modulo 1000. The age then
-holds across midnight, and a finished task does not seem to run again at the same hour of the
-next day. Ids of the real service end at the second; they are accepted and count as finished.
+The UTC time of a task has two uses. Its date is the day on which the report was generated (G), and
+`--today` may fix G for repeatable runs. But the age of the task has to be measured in real time. So
+the date is G, the time of day is the real one to the millisecond, and the last three digits of the
+fraction are the number of the real day, modulo 1000. Therefore the age is right across midnight,
+and a finished task does not seem to run again at the same hour of the next day. Ids of the real
+service end at the second. The stand-in accepts them and treats their tasks as finished.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from datetime import date, datetime
 
 from shop_api.window import FIRST_YEAR, LAST_YEAR
 
-# These characters need no escape in an address, and their base64 holds neither '+' nor '/'.
+# These characters need no escape in an address, and their base64 has neither '+' nor '/'.
 NICKNAME = re.compile(r"\w[\w.@-]{0,63}", re.ASCII)
 
 _MOMENT = re.compile(
@@ -35,24 +35,24 @@ _MOMENT = re.compile(
 )
 _DAY = re.compile(r"(\d{4}-\d\d-\d\d)T00:00:00", re.ASCII)
 
-_REAL_DAYS = 1000  # what three digits can tell apart
+_REAL_DAYS = 1000  # the number of values of three digits
 _DAY_MS = 24 * 60 * 60 * 1000
 
 
 class BadId(ValueError):
-    """The text is not an id this service could have given out."""
+    """The text is no id that this service could have given out."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A started report: the UTC time as it stands in the id, and who asked."""
+    """A started report: the UTC time as in the id, and the nickname that asked."""
 
     moment: str
     nickname: str
 
     @classmethod
     def start(cls, nickname: str, now: datetime, today: date | None = None) -> Task:
-        """A task started `now` (UTC) whose report counts as generated on `today` (default: now)."""
+        """Return a task started `now` (UTC), whose report is of the day `today` (default: now)."""
         generated = today or now.date()
         fraction = f"{now.microsecond // 1000:03d}{now.toordinal() % _REAL_DAYS:03d}"
         return cls(f"{generated:%Y-%m-%d}T{now:%H:%M:%S}.{fraction}", nickname)
@@ -77,7 +77,7 @@ class Task:
         return _encode(f"{day:%Y-%m-%d}T00:00:00\t{self.report_id}")
 
     def age_seconds(self, now: datetime) -> float:
-        """Real seconds from the start of the task to `now` (UTC); infinite for a foreign id."""
+        """Return real seconds from the task's start to `now` (UTC); infinite for a foreign id."""
         parts = _MOMENT.fullmatch(self.moment)
         if parts is None or parts["ms"] is None:
             return math.inf
@@ -89,7 +89,7 @@ class Task:
 
 
 def parse_day(text: str) -> date:
-    """The day of `YYYY-MM-DDT00:00:00`, the only form the service knows.
+    """Return the day of `YYYY-MM-DDT00:00:00`, the only form that the service knows.
 
     Raises ValueError for any other text.
     """
@@ -100,7 +100,7 @@ def parse_day(text: str) -> date:
 
 
 def parse_task(task_id: str) -> Task:
-    """The task that a task id names. Raises BadId."""
+    """Return the task that a task id names. Raises BadId."""
     moment, _, nickname = _decode(task_id).partition("\t")
     parts = _MOMENT.fullmatch(moment)
     if parts is None or NICKNAME.fullmatch(nickname) is None:
@@ -115,12 +115,12 @@ def parse_task(task_id: str) -> Task:
 
 
 def parse_report(report_id: str) -> Task:
-    """The task whose report a report id names. Raises BadId."""
+    """Return the task whose report a report id names. Raises BadId."""
     return parse_task(_decode(report_id))
 
 
 def parse_increment(increment_id: str) -> tuple[date, Task]:
-    """The day and the report's task that an increment id names. Raises BadId."""
+    """Return the day and the report's task that an increment id names. Raises BadId."""
     day, _, report_id = _decode(increment_id).partition("\t")
     try:
         return parse_day(day), parse_report(report_id)
@@ -138,7 +138,7 @@ def _encode(text: str) -> str:
 
 
 def _decode(text: str) -> str:
-    """Plain base64 to text; the padding may be missing or too long, as in calls seen."""
+    """Decode plain base64 to text; in real calls the padding may be missing or too long."""
     bare = text.rstrip("=")
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()

@@ -1,8 +1,8 @@
-"""Deliveries that were recorded once, served again byte for byte.
+"""Serves recorded deliveries again, byte for byte.
 
 The directory holds `report_<G>__<file>` and `increment_<day>__<file>`, days as YYYY-MM-DD, for
-example `increment_2022-12-05__user_order_log_inc.csv`. A report that was not recorded is answered
-all the same, without its files, so that its increments can be asked for.
+example `increment_2022-12-05__user_order_log_inc.csv`. Calls for a report that was not recorded get
+an answer without files, so that its increments can be asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shop_api.window import Window
 
 @dataclass(frozen=True)
 class RecordedSource:
-    """Deliveries from a directory. Raises NotADirectoryError where there is none."""
+    """Deliveries from a directory. Raises NotADirectoryError if there is none."""
 
     directory: Path
 
@@ -26,16 +26,16 @@ class RecordedSource:
             raise NotADirectoryError(f"no directory of recorded deliveries: {self.directory}")
 
     def increment_refusal(self, task: Task, day: date) -> str | None:
-        """Why `day` cannot be had: no file of it was recorded. None where one was."""
+        """Return why `day` has no increment (no file was recorded), or None if it has one."""
         if any(self.directory.glob(f"increment_{day}__*")):
             return None
         return f"No increment was recorded for {day}"
 
     def report_file(self, task: Task, name: str) -> bytes | None:
-        """A file under the report's id, or None where it was not recorded.
+        """Return a file under the report's id, or None if it was not recorded.
 
-        `price_log_inc.csv` lies under the report's id, which names no day: of several recorded
-        ones the last is served, as if every increment had overwritten the one before.
+        `price_log_inc.csv` is under the report's id, which names no day. Of several recorded files
+        the last is served, as if every increment had overwritten the one before.
         """
         if name != "price_log_inc.csv":
             return self._read(f"report_{task.generated}__{name}")
@@ -46,7 +46,7 @@ class RecordedSource:
         return None
 
     def increment_file(self, task: Task, day: date, name: str) -> bytes | None:
-        """A file under the increment's id, or None where it was not recorded."""
+        """Return a file under the increment's id, or None if it was not recorded."""
         if name == "price_log_inc.csv":
             return None
         return self._read(f"increment_{day}__{name}")

@@ -18,19 +18,19 @@ from shop_api.shop import STORAGE, Answer, Refused, Shop
 
 _METHODS = {"/generate_report": "POST", "/get_report": "GET", "/get_increment": "GET"}
 
-# The calls have no body; one that is sent all the same is read to keep the connection usable,
+# The calls have no body. If a caller sends one, the server reads it to keep the connection usable,
 # unless it is absurdly long.
 _BODY_LENGTH = re.compile(r"[0-9]{1,6}")
 
 
 @contextmanager
 def serve(shop: Shop, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Answer calls on a thread while the block lasts; gives the base address, without a slash.
+    """Answer calls on a thread while the block lasts; yield the base address, without a slash.
 
-    Port 0 is any free one. Raises OSError where the address cannot be had.
+    Port 0 means any free port. Raises OSError if the address cannot be used.
     """
     with _Server((host, port), shop) as server:
-        # The poll interval bounds how long a stop takes.
+        # The poll interval limits how long a stop takes.
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
@@ -69,13 +69,13 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """End the connections callers keep open; a stopped service must not go on answering."""
+        """Close the connections that callers keep open: a stopped service must not answer."""
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A caller that hangs up is everyday; anything else is a mistake here and shown in full.
+        # Callers often hang up. Any other exception is a bug here and is shown in full.
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "shop_api"
     sys_version = ""
-    timeout = 60  # seconds an idle connection is kept
+    timeout = 60  # seconds that an idle connection is kept
     disable_nagle_algorithm = True  # head and body go out in two writes; do not wait between them
 
     def _handle(self) -> None:
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
 
     def _answer(self) -> Answer:
-        """Route the call. Raises Refused for every one that does not fit."""
+        """Route the call. Raises Refused if no route fits."""
         shop = cast(_Server, self.server).shop
         path, _, query_text = self.path.partition("?")
         file_path = _file_path(path)
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"This path takes {method} only")
 
     def _base_url(self) -> str:
-        """The service as the caller addressed it, so that the addresses lead back through it."""
+        """Return the address that the caller used: addresses in answers have to work there."""
         host = self.headers.get("Host")
         return f"http://{host}" if host else cast(_Server, self.server).base_url
 
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Method, call and code. Not the whole address: it repeats what the headers say."""
+        """Log method, call and code. The whole address would only repeat the headers."""
         path = self.path.partition("?")[0]
         file_path = _file_path(path)
         call = path if path in _METHODS else "a file" if file_path else "an unknown path"
@@ -150,13 +150,13 @@ class _Handler(BaseHTTPRequestHandler):
         sys.stderr.write(f"shop_api: {self.command} {call} -> {status}\n")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests that are not HTTP and idle connections: nothing worth a line."""
+        """Log nothing about idle connections and requests that are not HTTP."""
 
 
 def _file_path(path: str) -> tuple[str, str, str] | None:
-    """Nickname, id and file name of a storage path; None for any other path.
+    """Return nickname, id and file name of a storage path; None for any other path.
 
-    Both forms are known, with `/project/` and without.
+    The path may have `/project/` or not.
     """
     match [unquote(part) for part in path.split("/")]:
         case ["", storage, cohort, nickname, "project", file_id, name]:

@@ -1,7 +1,7 @@
-"""What the shop answers: the four calls, without HTTP's wire.
+"""The answers of the shop to the calls, without HTTP.
 
-Unknown at the real service and decided here: a wrong key is 401, a missing nickname or cohort
-400, a task of another nickname NOT FOUND, a date in another form than the service's 400.
+We do not know how the real service answers these cases, and have decided: a wrong key is 401, a
+missing nickname or cohort 400, a task of another nickname NOT FOUND, a date in another form 400.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from shop_api.ids import (
 )
 from shop_api.window import Window
 
-# Not a secret: it opens nothing but this stand-in.
+# No secret: it is valid only for this stand-in.
 DEFAULT_API_KEY = "local-stand-in-key"
 
-# What the real service takes, at the least.
+# The real service takes at least this long.
 DEFAULT_RUNNING_SECONDS = 60.0
 
 STORAGE = "s3-sprint3"
@@ -40,20 +40,20 @@ _FILE_NAME = re.compile(r"[a-z_]+\.csv")
 
 
 class Source(Protocol):
-    """Where the files come from."""
+    """A source of the files."""
 
     def increment_refusal(self, task: Task, day: date) -> str | None:
-        """Why a day within the window has no increment; None where it has one."""
+        """Return why a day within the window has no increment; None if it has one."""
 
     def report_file(self, task: Task, name: str) -> bytes | None:
-        """The content of a file under the report's id; None where there is none."""
+        """Return the content of a file under the report's id; None if there is none."""
 
     def increment_file(self, task: Task, day: date, name: str) -> bytes | None:
-        """The content of a file under the increment's id; None where there is none."""
+        """Return the content of a file under the increment's id; None if there is none."""
 
 
 class Refused(Exception):
-    """A call that is answered with an HTTP error and a sentence."""
+    """The call gets an HTTP error and a sentence."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
         super().__init__(sentence)
@@ -70,14 +70,14 @@ class Answer:
 
     @classmethod
     def of_json(cls, content: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> Answer:
-        """An answer that holds `content` as JSON."""
+        """Return an answer that holds `content` as JSON."""
         body = json.dumps(content, ensure_ascii=False).encode()
         return cls(status, body, "application/json; charset=utf-8")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, as the headers say. `base_url` is how the caller addresses this service."""
+    """The caller, from the headers. `base_url` is the address that the caller uses."""
 
     nickname: str
     cohort: str
@@ -85,7 +85,7 @@ class Caller:
     base_url: str
 
     def addresses(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """The `s3_path` of an answer: the address of each file, by the id it lies under."""
+        """Return the `s3_path` of an answer: the address of each file."""
         folder = f"{self.base_url}/{STORAGE}/cohort_{self.cohort}/{self.nickname}"
         if self.project:
             folder += "/project"
@@ -100,10 +100,10 @@ def _utc_now() -> datetime:
 class Shop:
     """The stand-in's settings and its answers.
 
-    `today`: the day all reports count as generated on; None is the real day, in UTC.
+    `today`: the day on which all reports count as generated; None is the real day, in UTC.
     `running_seconds`: real seconds after its start during which a report is RUNNING.
-    `omit_running_status`: in the first half of that time the answer lacks its `status`, as was
-    seen once at the real service; a client's first poll then meets it.
+    `omit_running_status`: in the first half of that time the answer lacks its `status`, as the real
+    service once did; a client's first poll meets this.
     `clock`: the real time, in UTC.
     """
 
@@ -115,9 +115,9 @@ class Shop:
     clock: Callable[[], datetime] = _utc_now
 
     def caller(self, headers: Mapping[str, str], base_url: str) -> Caller:
-        """Who asks. `headers` by lower-case name. Raises Refused for a wrong or missing header."""
+        """Return the caller; raise Refused for a wrong or missing header (names in lower case)."""
         key = headers.get("x-api-key", "")
-        # Bytes, because compare_digest takes no text beyond ASCII.
+        # Bytes, because compare_digest accepts only ASCII text.
         if not hmac.compare_digest(key.encode(), self.api_key.encode()):
             raise Refused(HTTPStatus.UNAUTHORIZED, "X-API-KEY is missing or wrong")
         nickname, cohort = headers.get("x-nickname", ""), headers.get("x-cohort", "")
@@ -138,7 +138,7 @@ class Shop:
         return Answer.of_json({"task_id": task.task_id})
 
     def get_report(self, caller: Caller, query: Mapping[str, str]) -> Answer:
-        """The state of a task and, once it is finished, the addresses of the report's files."""
+        """Return the state of a task and, if it is finished, the addresses of the files."""
         task_id = _required(query, "task_id")
         try:
             task = _own(parse_task(task_id), caller)
@@ -161,7 +161,7 @@ class Shop:
         return Answer.of_json({"task_id": task_id, "status": "SUCCESS", "data": data})
 
     def get_increment(self, caller: Caller, query: Mapping[str, str]) -> Answer:
-        """The addresses of the files of one day, or why there are none."""
+        """Return the addresses of the files of one day, or why there are none."""
         report_id, date_text = _required(query, "report_id"), _required(query, "date")
         try:
             day = parse_day(date_text)
@@ -185,7 +185,7 @@ class Shop:
         return Answer.of_json({**echo, "status": "SUCCESS", "data": data})
 
     def file(self, nickname: str, file_id: str, name: str) -> Answer:
-        """A file of a report or an increment. Raises Refused where there is none."""
+        """Return a file of a report or an increment. Raises Refused if there is none."""
         content = self._content(nickname, file_id, name) if _FILE_NAME.fullmatch(name) else None
         if content is None:
             raise Refused(HTTPStatus.NOT_FOUND, "There is no such file")
@@ -216,7 +216,7 @@ def _required(query: Mapping[str, str], name: str) -> str:
 
 
 def _own(task: Task, caller: Caller) -> Task:
-    """The task itself; raises BadId where it belongs to another nickname."""
+    """Return the task; raise BadId if it belongs to another nickname."""
     if task.nickname != caller.nickname:
         raise BadId(f"The task belongs to another nickname than {caller.nickname}")
     return task

@@ -1,4 +1,4 @@
-"""Which days a report covers, and which days have an increment.
+"""The days that a report covers, and the days that have an increment.
 
 With G the day the report was generated: history G-30 … G-8, increments G-7 … G-1.
 """
@@ -13,7 +13,7 @@ HISTORY_ENDS_DAYS_BACK = 8
 FIRST_INCREMENT_DAYS_BACK = 7
 LAST_INCREMENT_DAYS_BACK = 1
 
-# Far enough from both ends of `date` that no window leaves it.
+# Far enough from both ends of `date`, so that every window fits.
 FIRST_YEAR = 1970
 LAST_YEAR = 2100
 
@@ -39,7 +39,7 @@ class Window:
 
     @property
     def first_increment(self) -> date:
-        """First day with an increment; its order file has no status column yet."""
+        """First day with an increment; its order file has no status column."""
         return self._days_back(FIRST_INCREMENT_DAYS_BACK)
 
     @property
@@ -56,7 +56,7 @@ class Window:
         return _days(self.first_increment, self.last_increment)
 
     def refusal(self, day: date) -> str | None:
-        """Why `day` has no increment, in the service's words; None where it has one."""
+        """Return why `day` has no increment, in the service's words; None if it has one."""
         if day < self.first_increment:
             return "Date is too early"
         if day > self.last_increment:
