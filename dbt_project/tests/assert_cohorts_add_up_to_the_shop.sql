@@ -1,5 +1,6 @@
--- Fails if a period has other totals in the cohorts than in f_shop_retention: of customers, who are
--- each in one cohort, of orders or of money. Customers of items do not add up.
+-- Fails if the cohorts and f_shop_retention have different totals of customers, orders or money in
+-- a period. Each customer is in one cohort. Customers of items cannot be added up and are not
+-- compared.
 -- depends_on: {{ ref('d_calendar') }}
 {{ config(tags=['at_rest']) }}
 
@@ -52,7 +53,7 @@ select
 from shop
 full join cohorts using (period_name, period_id)
 full join items using (period_name, period_id)
--- A period of refunds only has a row in f_shop_retention and no cohort.
+-- A period with refunds only has a row in f_shop_retention and no cohort.
 where (coalesce(shop.customers_count, 0), coalesce(shop.orders_count, 0), coalesce(shop.revenue, 0))
     != (
         coalesce(cohorts.customers_count, 0),

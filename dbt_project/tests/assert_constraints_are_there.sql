@@ -1,5 +1,5 @@
--- Fails if the database does not keep a constraint that a mart's contract states: what it keeps, no
--- test of a run looks at again. dbt makes constraints only together with their table.
+-- Fails if a constraint of a mart's contract is missing in the database. The tests of a run do not
+-- test what the database enforces. dbt makes constraints only together with their table.
 -- depends_on: {{ ref('f_customer_retention') }}
 with expected (schema_name, table_name, constraint_type, column_names, referred_table) as (
 
@@ -52,14 +52,14 @@ present as (
     inner join columns
         on pg_constraint.conrelid = columns.table_id and key_columns.attnum = columns.attnum
     left join pg_class as referred on pg_constraint.confrelid = referred.oid
-    -- On a warehouse taken over the key of old is the primary one, and ours unique.
+    -- In a warehouse that was taken over the old key is the primary one, and ours is unique.
     where contype in ('p', 'u', 'f') and convalidated
     group by pg_constraint.oid, schema_name, table_name, contype, referred.relname
 
 )
 
 select * from expected
--- A mart that was never built lacks nothing yet.
+-- A mart that was never built has no constraints yet.
 where (schema_name, table_name) in (select columns.schema_name, columns.table_name from columns)
 except
 select * from present

@@ -1,4 +1,4 @@
--- Fails if a day of the window has other totals in f_sales than in staging.
+-- Fails if f_sales and staging have different totals for a day of the window.
 with staged as (
 
     select

@@ -1,4 +1,4 @@
--- Fails if a refund of the window is not negative, or anything else is.
+-- Fails if a refund of the window is not negative, or another row is negative.
 select *
 from {{ ref('f_sales') }}
 where {{ in_window('date_id') }}

@@ -1,6 +1,6 @@
--- Fails if a period of an item has other totals in f_customer_retention than in f_sales.
--- While another run works on a day of the same period, the two may differ for a moment: so this one
--- runs when no run is under way.
+-- Fails if f_customer_retention and f_sales have different totals for a period of an item. While
+-- another run works on a day of the period, the two may differ for a moment. So this test has to
+-- run while no run is under way.
 {{ config(tags=['at_rest']) }}
 
 with sold as (

@@ -1,4 +1,4 @@
--- Fails if a period has other totals in f_shop_retention than in f_sales.
+-- Fails if f_shop_retention and f_sales have different totals for a period.
 {{ config(tags=['at_rest']) }}
 
 with sold as (

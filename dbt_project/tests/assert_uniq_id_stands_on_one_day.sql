@@ -1,4 +1,4 @@
--- Warns if a uniq_id stands on several days. Each of them keeps its row: days are independent.
+-- Warns if a uniq_id occurs on several days. Each day keeps its row, because days are independent.
 {{ config(severity='warn', tags=['at_rest']) }}
 
 select uniq_id, count(*) as day_count

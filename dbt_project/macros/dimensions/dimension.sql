@@ -1,11 +1,11 @@
 {% macro dimension(key, attributes) %}
     {#-
-    The rows of a dimension that a run changes. Of an id with order lines in the window the latest of
-    these counts, unless the row comes from a day after the window. All days are looked through only
-    for ids that the window does not decide.
+    Selects the rows of a dimension that a run changes. If an id has order lines in the window, the
+    latest of these counts, unless the id's row comes from a day after the window. The query
+    searches all days only for ids that the window does not decide.
 
-    Where no index serves, set operations and sorts instead of joins: of a day that was loaded just
-    now the planner has no statistics, and might compare every row with every other.
+    Without a suitable index it uses set operations and sorts instead of joins. The planner has no
+    statistics of a day that was just loaded, and might compare every row with every other.
     -#}
     {%- set window = run_window() -%}
     {%- set columns = [key] + attributes + ['latest_order_date'] -%}
@@ -41,7 +41,7 @@ final as (
 
     {%- else %}
 
--- Never looked up, or the day that the row comes from has no order line of the id any more.
+-- Ids that were never looked up, or have no order line any more on the day of their row.
 undecided as (
 
     select {{ key }} from {{ this }} where latest_order_date is null
@@ -64,7 +64,7 @@ lines_of_undecided as (
     from {{ source('staging', 'user_order_log') }}
     where {{ key }} in (select {{ key }} from undecided)
     union all
-    -- The row itself, older than any order line: its attributes stay where there is none.
+    -- The row itself, as if older than any order line: without one its attributes stay.
     select
         {{ ([key] + attributes) | join(',\n        ') }},
         {{ no_order_date() }} as latest_order_date,

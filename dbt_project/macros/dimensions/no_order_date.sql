@@ -1,4 +1,4 @@
 {% macro no_order_date() -%}
-    {#- Before any day that an order may have. -#}
+    {#- Earlier than the day of any order. -#}
     cast('0001-01-01' as date)
 {%- endmacro %}

@@ -1,17 +1,17 @@
 {% macro prune_dimensions() %}
     {#-
-    Takes away the dimension rows that no order line bears out any more. Only after the facts were
-    replaced: until then the old facts point at them. The model that calls this has to hold the locks
-    of the dimensions from its start: a run that has just added a row again is then seen, and taken
-    later they would deadlock with the foreign keys of a first build.
+    Deletes dimension rows that nothing mentions any more. This has to follow the replacement of the
+    facts, because old facts refer to these rows. The calling model has to hold the locks of the
+    dimensions from its start. Then it sees a row that another run has just added again. Taken
+    later, the locks would deadlock with the foreign keys of a first build.
     -#}
-    {#- Named outside the condition, or dbt would not see what this depends on. -#}
+    {#- Outside the condition, so that dbt sees these dependencies. -#}
     {%- set orders, sales = source('staging', 'user_order_log'), ref('f_sales') -%}
     {%- set marts = [ref('f_customer_retention'), ref('f_item_cohort')] -%}
     {%- set dimensions = [
         (ref('d_item'), 'item_id'), (ref('d_city'), 'city_id'), (ref('d_customer'), 'customer_id')
     ] -%}
-    {#- Turned off by the upgrade of an old warehouse: its way back must find every row. -#}
+    {#- The takeover of an old warehouse turns this off, because its way back needs every row. -#}
     {%- if not flags.EMPTY and var('prune_dimensions', true) -%}
         {%- for dimension, key in dimensions %}
     delete from {{ dimension }} as dimension

@@ -1,8 +1,8 @@
 {% macro lock_mart(relation) %}
     {#-
-    Lets one run at a time replace rows of a mart; the others wait, readers do not notice.
-    Taken before the batch is read, so that whoever comes second reads what the first committed.
-    The lock goes with the transaction, and with it when its run is killed.
+    Lets one run at a time replace rows of a mart. Other runs wait; readers do not. A run takes the
+    lock before it reads its batch, so the second run reads what the first has committed. The lock
+    ends with the transaction, even if the run is killed.
     -#}
     {%- set name = relation.schema ~ '.' ~ relation.identifier -%}
     do $$
@@ -21,7 +21,7 @@
             inner join pg_stat_activity as activity using (pid)
             where pg_locks.locktype = 'advisory' and pg_locks.granted and pg_locks.objsubid = 1
                 and activity.datname = current_database()
-                -- An advisory key of 64 bits shows as its two halves.
+                -- pg_locks shows an advisory key of 64 bits as two halves.
                 and pg_locks.classid::bigint << 32 | pg_locks.objid::bigint
                     = hashtext('{{ name }}')::bigint
         );

@@ -1,12 +1,12 @@
 {% macro postgres__create_table_as(temporary, relation, sql) %}
     {#-
-    A first build is an empty table and then the same replacement as in every later run. So two
+    A first build makes an empty table, and then the same replacement as every later run. So two
     first builds at once do not collide: the lock orders them, and the second finds the table.
     -#}
     {%- if config.get('materialized') != 'incremental' -%}
         {{ return(dbt.postgres__create_table_as(temporary, relation, sql)) }}
     {%- endif -%}
-    {#- Before the batch is read: a batch may look at the mart itself. -#}
+    {#- Before the batch is read, because a batch may read the mart itself. -#}
     {%- do bring_to_contract(this) -%}
     {%- if temporary -%}
         {{ return(dbt.postgres__create_table_as(temporary, relation, sql)) }}

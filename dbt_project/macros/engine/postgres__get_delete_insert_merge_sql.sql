@@ -2,8 +2,8 @@
     target, source, unique_key, dest_columns, incremental_predicates
 ) %}
     {#-
-    Replaces dbt's own: that deletes the keys of the new batch, so a day or period whose last row
-    vanished would keep its old ones. This deletes the run's window, whatever the batch holds.
+    dbt's own deletes the keys of the new batch, so a day or period whose last row has vanished
+    would keep its old rows. This macro deletes the run's window, whatever the batch holds.
     `--empty` reads nothing, so it must delete nothing.
     -#}
     {%- set columns = get_quoted_csv(dest_columns | map(attribute='name')) -%}

@@ -1,7 +1,7 @@
 {% macro postgres__persist_docs(relation, model, for_relation, for_columns) %}
     {#-
-    Replaces dbt's own, which writes every description in every run: each a new row in the catalog
-    and a lock that keeps autovacuum away. This writes those that differ.
+    dbt's own writes every description in every run. Each is a new row in the catalogue, with a lock
+    that stops autovacuum. This macro writes only descriptions that differ.
     -#}
     {%- set described = [('', model.description)] -%}
     {%- for column in model.columns.values() -%}
@@ -28,7 +28,7 @@
             ) as described (column_name, description)
             left join pg_attribute on attrelid = mart and attname = column_name
             where (column_name = '') = (attnum is null)
-                -- By this mark of a takeover its way back knows the column.
+                -- A takeover marks a column so, and its way back needs the mark.
                 and coalesce(col_description(mart, attnum), '') not like '%Made by the old pipeline;%'
                 and description is distinct from case
                     when attnum is null then obj_description(mart, 'pg_class')

@@ -1,5 +1,7 @@
 {% macro refuse_other_relation(relation) %}
-    {#- dbt would take a view of that name for a mart to be rebuilt, and drop it with all on it. -#}
+    {#-
+    dbt would drop a view of that name, with all that depends on it, to rebuild it as a table.
+    -#}
     do $$
     declare
         found text;

@@ -1,13 +1,13 @@
 {% macro set_transaction() %}
     {#-
-    What a run needs, whatever the defaults of the database or the account are. Before everything
-    else: only the first statement can ask for an isolation level, and a time limit holds for the
-    statements after it.
+    Sets what a run needs, whatever the defaults of the database or the account are. It comes first:
+    only the first statement can set the isolation level, and a time limit holds for later
+    statements.
     -#}
-    -- Whoever waited for a lock has to see what the other committed.
+    -- A run that waited for a lock has to see what the other has committed.
     set transaction isolation level read committed;
     set local statement_timeout = '1h';
     set local lock_timeout = '{{ _lock_timeout() }}';
-    -- A run that was killed must not go on alone.
+    -- PostgreSQL must end the statement of a killed run.
     set local client_connection_check_interval = '5s'
 {%- endmacro %}

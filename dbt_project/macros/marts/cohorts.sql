@@ -1,5 +1,7 @@
 {% macro cohorts(item_id=none) %}
-    {#- With 'item_id' each item has its customers: whoever has not ordered it yet is new to it. -#}
+    {#-
+    With 'item_id' customers count per item: a customer is new to each item at the first order.
+    -#}
     {%- set by_item = item_id ~ ',' if item_id else '' -%}
     {%- set customer = 'period_name, ' ~ by_item ~ ' customer_id' -%}
 with sales as (
@@ -7,14 +9,14 @@ with sales as (
     select * from {{ ref('f_sales') }}
     where not refund_flag
     {%- if run_window() is not none %}
-        {#- As a number: from the calendar the planner could not tell how few days these are. #}
+        {#- A number, because the planner cannot tell from the calendar how few days these are. #}
         and date_id >= {{ first_date_id_of_periods() }}
     {%- endif %}
 
 ),
 
--- To the last, not those of the window alone: where a past day is restated, the first period of a
--- customer may move, and with it all that follow.
+-- All periods up to the last, not only those of the window: a restated past day may move a
+-- customer's first period, and so change all later ones.
 periods as (
 
     {{ calendar_periods('from window') }}
@@ -63,8 +65,8 @@ customers as (
 
 ),
 
--- What they ordered before. Looked up customer by customer in the mart: a join, or a query with a
--- name of its own, would read all sales.
+-- Their earlier orders, looked up customer by customer in the mart. A join, or a CTE for the sales,
+-- would read all sales.
 earlier_days as (
 
     select

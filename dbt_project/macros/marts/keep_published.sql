@@ -1,5 +1,7 @@
 {% macro keep_published() %}
-    {#- Keeps the rows that the run is about to replace, for log_restatements() after it. -#}
+    {#-
+    Copies the rows that the run is about to replace; log_restatements() compares them later.
+    -#}
     {%- if is_incremental() and not flags.EMPTY -%}
         {#- A table of an older version may lack figures. -#}
         {%- do bring_to_contract(this) -%}

@@ -1,11 +1,13 @@
 {% macro log_restatements() %}
     {#-
-    Notes which figures of complete periods the run has changed, in its transaction. A figure
-    without a row is zero: no order line bears it out.
+    Logs which figures of complete periods the run has changed, in the run's transaction. A figure
+    without a row counts as zero, because no order line supports it.
     -#}
-    {#- Named outside the condition, or dbt would not see what this depends on. -#}
+    {#- Outside the condition, so that dbt sees these dependencies. -#}
     {%- set log, delivery_day = ref('restatement_log'), source('staging', 'delivery_day') -%}
-    {#- No ref: f_delivery_day is built last. It tells what was complete before the run. -#}
+    {#-
+    Not a ref, because f_delivery_day is built last. Now it says what was complete before the run.
+    -#}
     {%- set days = load_relation(this.incorporate(path={'identifier': 'f_delivery_day'})) -%}
     {%- set item_id = 'item_id' if 'item_id' in model.columns else 'cast(null as integer)' -%}
     {%- if is_incremental() and not flags.EMPTY and days is not none -%}
@@ -20,7 +22,7 @@ with complete as (
     from ({{ calendar_periods() }}) as periods
     left join {{ days }} as delivered using (date_id)
     left join {{ delivery_day }} as held on held.day = periods.date_actual
-    -- Months that are asked for now were not published before.
+    -- Months that are requested for the first time were not published before.
     where period_name in (select period_name from published)
     group by period_name, period_id
     having count(*) = count(delivered.date_id)

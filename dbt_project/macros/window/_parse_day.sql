@@ -4,7 +4,10 @@
     {%- if parts -%}
         {%- set year, month, day = parts.groups() | map('int') -%}
         {%- if 1970 <= year <= 2049 and 1 <= month <= 12 and 1 <= day <= 31 -%}
-            {#- Counted from the first of the month, so that 30 February shows instead of failing. -#}
+            {#-
+            Counted from the first of the month, so that 30 February gives March instead of an
+            error.
+            -#}
             {%- set counted = modules.datetime.date(year, month, 1)
                 + modules.datetime.timedelta(days=day - 1) -%}
             {%- if counted.month == month -%}

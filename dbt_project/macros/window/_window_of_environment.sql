@@ -1,7 +1,7 @@
 {% macro _window_of_environment() %}
     {#-
-    Read while a model runs, never while the project is parsed: dbt would remember the values, and
-    parse again whatever had read them.
+    Read only while a model runs. If dbt read the values while it parses, it would remember them and
+    parse again when they change.
     -#}
     {%- if not execute -%}
         {{ return(none) }}

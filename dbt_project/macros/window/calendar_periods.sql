@@ -12,7 +12,9 @@
             cast({{ period_ids[period_name] }} as varchar(20)) as period_id
         from {{ ref('d_calendar') }}
         {%- if window is not none and reach != 'all' %}
-            {#- As two days, not as a list of ids: so the planner knows how few days these are. -#}
+            {#-
+            Two days, not a list of ids, so that the planner can estimate how few days these are.
+            -#}
             {%- set first, last = _whole_periods(period_name, window) %}
         where date_actual >= date '{{ first }}'
             {{- " and date_actual <= date '" ~ last ~ "'" if reach == 'window' }}

@@ -1,6 +1,6 @@
 {% test holds_its_constraints(model) %}
--- Fails if rows break the contract's constraints, as they can where the database does not keep them.
--- One row for each broken constraint.
+-- Fails if rows break constraints of the contract, which is possible if the database lacks them.
+-- Gives one row for each broken constraint.
     {%- set constraints = contract_constraints() | selectattr('mart', 'equalto', model.identifier) %}
 with broken as (
 

@@ -7,7 +7,7 @@
     ],
     post_hook="{{ prune_dimensions() }}",
 ) }}
--- The last of a run: a day stands here when its figures stand everywhere else.
+-- Built last: a day is here only if all other marts hold its figures.
 -- depends_on: {{ ref('f_shop_retention') }} {{ ref('f_customer_cohort') }}
 
 with days as (

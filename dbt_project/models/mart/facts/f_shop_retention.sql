@@ -16,7 +16,7 @@ periods as (
 
 ),
 
--- One row per period and customer, whatever the items: customers of items do not add up.
+-- One row per period and customer, whatever the items: customers of items cannot be added up.
 customers as (
 
     select

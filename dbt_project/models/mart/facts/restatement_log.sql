@@ -1,6 +1,6 @@
 {{ config(incremental_strategy='append') }}
--- No rows: the models that replace a figure note its change themselves, in their own transaction
--- (macro log_restatements). This makes the table.
+-- This model only makes the table. The models that replace a figure log its change themselves, in
+-- their own transaction (macro log_restatements).
 
 select
     cast(null as timestamp with time zone) as logged_at,
