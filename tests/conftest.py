@@ -1,7 +1,8 @@
-"""A warehouse of its own for every test, on a server of the test run's own.
+"""Gives every test a separate warehouse, on a separate server of the test run.
 
-Migrations and the empty marts are built once; each test gets a copy of that database, and PG* in
-its environment point there, as for any user of the loader, dbt or psql.
+The server starts when a test first needs it. Migrations and the empty marts are built once. Each
+test gets a copy of that database, and PG* in its environment name the copy, as for any user of the
+loader, dbt or psql.
 """
 
 import os
@@ -16,7 +17,7 @@ from local.postgres import EmbeddedPostgres
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Settings of the person who runs the tests are not the tests' settings.
+    # Settings of the person who runs the tests must not reach them.
     for name in list(os.environ):
         if name.startswith(("PG", "DBT_", "REPORT_", "MAX_REJECTED", "MART_LOCK", "SALES_")):
             del os.environ[name]
@@ -27,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where dbt writes its manifest: test processes side by side must not share one."""
+    """The folder of dbt's manifest: parallel test processes must not share one."""
     folder = tmp_path_factory.mktemp("dbt")
     os.environ["DBT_TARGET_PATH"] = str(folder)
     return folder
@@ -35,7 +36,7 @@ def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """The PostgreSQL server of this test run."""
+    """The PostgreSQL server of this test run; starts at first use."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), fsync=False) as server:
         yield server
 
@@ -76,17 +77,17 @@ def dbt_parsed(server: EmbeddedPostgres, dbt_target: Path) -> Dbt:
 
 @pytest.fixture
 def dbt(dbt_parsed: Dbt, warehouse: Warehouse) -> Dbt:
-    """dbt against this test's warehouse."""
+    """dbt, connected to this test's warehouse."""
     return dbt_parsed
 
 
 @pytest.fixture
 def deliver(warehouse: Warehouse, tmp_path: Path) -> Deliver:
-    """Land order lines (or a file) in this test's warehouse."""
+    """A function that lands order lines or a file in this test's warehouse."""
     return deliverer(tmp_path)
 
 
 @pytest.fixture
 def shop(warehouse: Warehouse, deliver: Deliver) -> KnownShop:
-    """Deliveries into this test's warehouse, remembered."""
+    """A shop that delivers into this test's warehouse and remembers its deliveries."""
     return KnownShop(warehouse, deliver)

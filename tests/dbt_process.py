@@ -1,7 +1,7 @@
-"""`dbt run` as a process of its own, as cheap as a fork.
+"""`dbt run` as a separate process that costs only a fork.
 
-A server process, forked from nobody, imports dbt once and parses the project once; every run is a
-fork of that server. Such a run can be stopped, killed and waited for like a `dbt run` from a shell.
+A server process imports dbt once and parses the project once. Every run is a fork of that server.
+It can be stopped, killed and waited for like a `dbt run` from a shell.
 """
 
 import multiprocessing
@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Long enough for a machine that is busy with other tests.
+# Long enough on a machine that is busy with other tests.
 PATIENCE = 120.0
 
 
@@ -31,18 +31,18 @@ def _run(environment: Mapping[str, str], arguments: tuple[str, ...], output: str
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    # As a program from a shell has them.
+    # The signal handlers of a program that a shell starts.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     done = _parsed().invoke("run", *arguments)
     if not done.success:
         print(done.exception or [(r.node.name, r.message) for r in done.result or ()])
     sys.stdout.flush()
-    # What the server opened is not this process's to close.
+    # The server's connections and files are not this process's to close.
     os._exit(0 if done.success else 1)
 
 
 class DbtProcess:
-    """One `dbt run`; the interface is that of subprocess.Popen, as far as the tests need it."""
+    """One `dbt run` with the part of the interface of subprocess.Popen that tests need."""
 
     def __init__(self, *arguments: str, folder: Path) -> None:
         number = time.monotonic_ns()

@@ -1,4 +1,4 @@
-"""Imported by the server that dbt processes are forked from: what each of them finds done."""
+"""The fork server imports this module, so that every forked dbt process finds its work done."""
 
 from dbt_process import _parsed
 

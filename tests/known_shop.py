@@ -1,4 +1,4 @@
-"""A shop whose accepted deliveries are remembered: what the marts must hold is known."""
+"""A shop that remembers its accepted deliveries, so that the right marts are known."""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""What the marts must hold, computed with pandas from the accepted deliveries.
+"""Computes with pandas, from the accepted deliveries, the rows that the marts have to hold.
 
-Written from the rules of docs/data_model.md and sharing nothing with loaders/ or dbt_project/.
+It follows the rules of docs/data_model.md and shares nothing with loaders/ or dbt_project/.
 """
 
 from collections.abc import Mapping, Sequence

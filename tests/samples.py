@@ -1,4 +1,4 @@
-"""Real deliveries, where they lie beside the project, and what was computed from them by hand."""
+"""Real deliveries, if they are beside the project, and results that were computed by hand."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ DIMENSION_SIZES = """
     select (select count(*) from mart.d_item), (select count(*) from mart.d_city),
         (select count(*) from mart.d_customer)
 """
-# The history of 2024-02-02 to 24 and the increment of 25, in whatever order.
+# After the history of 2024-02-02 to 24 and the increment of 25, in any order.
 FEBRUARY_2024 = {
     SALES_TOTALS: [(5279, 0, 15824, 2720675)],
     RETENTION_BY_PERIOD: [

@@ -1,4 +1,4 @@
-"""What tests build with: a database, dbt, order lines, deliveries. Fixtures are in conftest.py."""
+"""Helpers of tests: databases, dbt, order lines, deliveries. conftest.py has the fixtures."""
 
 import copy
 import csv
@@ -22,7 +22,7 @@ from loaders.warehouse import clock
 from local.postgres import EmbeddedPostgres, connect
 
 ROOT = Path(__file__).resolve().parents[1]
-# One name for all tests: dbt keeps it in what it has parsed.
+# One name for all tests, because dbt keeps it in the parsed project.
 DATABASE = "warehouse_under_test"
 
 
@@ -60,12 +60,12 @@ class Warehouse:
 
 
 def command(*arguments: str, env: Mapping[str, str] | None = None) -> list[str]:
-    """Return a command line of this environment's own programs."""
+    """Return the command line of a program of this environment."""
     return [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]]
 
 
 def run_command(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a program of this environment from the root, as a user would."""
+    """Run a program of this environment from the root, like a user."""
     done = subprocess.run(command(*arguments), cwd=ROOT, text=True, capture_output=True)
     if check and done.returncode:
         raise AssertionError(
@@ -82,7 +82,7 @@ def _statement(server: EmbeddedPostgres, statement: str) -> None:
 
 @contextmanager
 def database(server: EmbeddedPostgres, template: str, keep_as: str = "") -> Iterator[Warehouse]:
-    """Make the database under test from a template; afterwards drop it, or keep it as another."""
+    """Yield the database under test, made from a template; drop it, or keep it as another."""
     _statement(server, f"create database {DATABASE} template {template}")
     env = server.env(DATABASE)
     try:
@@ -98,7 +98,7 @@ def database(server: EmbeddedPostgres, template: str, keep_as: str = "") -> Iter
 
 @dataclass(frozen=True)
 class DbtDone:
-    """What became of a dbt command; `result` is what dbt returns for its kind."""
+    """The end of a dbt command; `result` is dbt's own, of a type by command."""
 
     success: bool
     exception: BaseException | None
@@ -106,10 +106,10 @@ class DbtDone:
 
 
 class Dbt:
-    """dbt in this process: the project is parsed once, so that a run takes half a second."""
+    """dbt in this process. It parses the project once, so a run takes half a second."""
 
     def __init__(self) -> None:
-        # Not at the top: most tests do without, and its import takes a second.
+        # Not at the top, because the import takes a second and most tests need no dbt.
         from dbt.adapters.base import impl as adapter
         from dbt.cli.main import dbtRunner
 
@@ -120,15 +120,15 @@ class Dbt:
         self._flag_count = len(self._adapter.DEFAULT_BASE_BEHAVIOR_FLAGS)
 
     def invoke(self, *arguments: str, **variables: Any) -> DbtDone:
-        """Run a dbt command with these variables; return what became of it."""
+        """Run a dbt command with these variables; return its end."""
         options = ["--vars", str(variables)] if variables else []
-        # dbt changes the manifest it is given. Its copy mixes up the lookups, which are made anew.
+        # dbt changes the manifest, so it gets a copy. Copied lookups are wrong; dbt makes new ones.
         manifest = copy.deepcopy(self._manifest)
         for name in vars(manifest):
             if name.endswith("_lookup"):
                 setattr(manifest, name, None)
-        # Every run lengthens this list, and each entry costs the next one a look at the call stack
-        # (dbt-labs/dbt-adapters issue 2136).
+        # Every run lengthens this list, and each entry makes later runs inspect the call stack once
+        # more (dbt-labs/dbt-adapters issue 2136).
         del self._adapter.DEFAULT_BASE_BEHAVIOR_FLAGS[self._flag_count :]
         done = self._runner(manifest=manifest).invoke(["--quiet", *arguments, *options])
         return DbtDone(done.success, done.exception, done.result)
@@ -142,7 +142,7 @@ class Dbt:
 
 
 def order(uniq_id: str, day: str, **values: Any) -> dict[str, Any]:
-    """Return one order line as delivered; what a test does not name is a plain sale."""
+    """Return one order line as delivered: a plain sale, except for the given values."""
     return {
         "uniq_id": uniq_id,
         "date_time": f"{day}T00:00:00" if len(day) == 10 else day,
@@ -160,7 +160,7 @@ def order(uniq_id: str, day: str, **values: Any) -> dict[str, Any]:
 
 
 def write_orders(path: Path, orders: Sequence[Mapping[str, Any]]) -> Path:
-    """Write order lines as the service does; with a status column if any line has one."""
+    """Write order lines like the service, with a status column if any line has a status."""
     columns = ["id", *REQUIRED_COLUMNS]
     if any("status" in line for line in orders):
         columns.append("status")
@@ -176,7 +176,7 @@ Deliver = Callable[..., LoadResult]
 
 
 def deliverer(folder: Path) -> Deliver:
-    """Return what lands order lines, or a file, as an increment or a history."""
+    """Return a function that lands order lines, or a file, as an increment or a history."""
 
     def land(
         first_day: str,

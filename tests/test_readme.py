@@ -1,4 +1,4 @@
-"""What the documents name exists: targets, commands, files."""
+"""Targets, commands and files that the documents name exist."""
 
 import re
 from importlib import import_module
@@ -10,7 +10,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 
 
 def found(pattern: str) -> set[tuple[str, str]]:
-    """Every match in the documents, with the name of its document."""
+    """Return every match in the documents, with the name of its document."""
     matches = {
         (match, path.name) for path in DOCUMENTS for match in re.findall(pattern, path.read_text())
     }

@@ -1,4 +1,4 @@
-"""A real Airflow in a folder of its own, and its runs: started, watched and asked."""
+"""Starts a real Airflow in a separate folder; starts, watches and reads its runs."""
 
 import os
 import time
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 400
 
 @contextmanager
 def local_stack(state: Path, **environment: str) -> Iterator[Stack]:
-    """What `make up` starts, in the folder `state`, except Airflow."""
+    """Start what `make up` starts except Airflow, in the folder `state`."""
     caller = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     stack = Stack(Settings({**caller, **environment}, state=state))
     with stack.lock("test"):
@@ -46,7 +46,7 @@ def trigger(api: AirflowApi, dag_id: str, **body: Any) -> DagRun:
 
 
 def backfill(api: AirflowApi, dag_id: str, first: date, last: date) -> int:
-    """Run the DAG for each of these days, two at a time; return how many there will be."""
+    """Backfill these days, two at a time; return the number of runs."""
     body = {
         "dag_id": dag_id,
         "from_date": f"{first}T00:00:00Z",
@@ -60,7 +60,7 @@ def backfill(api: AirflowApi, dag_id: str, first: date, last: date) -> int:
 
 
 def runs_of_days(api: AirflowApi, dag_id: str, first: date, last: date) -> list[DagRun]:
-    """The runs with a logical date on these days, oldest first."""
+    """Return the runs with a logical date on these days, oldest first."""
     params = {
         "logical_date_gte": f"{first}T00:00:00Z",
         "logical_date_lte": f"{last}T23:59:59Z",
@@ -71,7 +71,7 @@ def runs_of_days(api: AirflowApi, dag_id: str, first: date, last: date) -> list[
 
 
 def clear(api: AirflowApi, run: DagRun, task_id: str) -> None:
-    """Have one task of an ended run done again, and what follows it."""
+    """Clear one task of an ended run, and all that follow it."""
     body = {
         "dry_run": False,
         "dag_run_id": run.run_id,
@@ -90,7 +90,7 @@ def wait_until(happened: Callable[[], object]) -> None:
 
 
 def ended(api: AirflowApi, runs: list[DagRun]) -> list[str]:
-    """Wait for the ends of these runs; return their states."""
+    """Wait until these runs have ended; return their states."""
     wait_until(lambda: all(api.run(run.dag_id, run.run_id).ended for run in runs))
     return [api.run(run.dag_id, run.run_id).state for run in runs]
 

@@ -1,4 +1,4 @@
-"""The DAGs: imported with nothing around them, and what they are made of."""
+"""The DAGs: their import without any surroundings, and their structure."""
 
 import json
 import os
@@ -53,9 +53,9 @@ print("<<<" + json.dumps({
 def bag(
     dbt_parsed: Dbt, dbt_target: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What Airflow makes of the folder where there is no database, connection or setting."""
+    """Airflow's DagBag of the folder, without database, connections or settings."""
     home = tmp_path_factory.mktemp("airflow")
-    # The DAGs are drawn from the manifest in its usual place.
+    # The DAGs are made from the manifest in its usual place.
     target = ROOT / "dbt_project" / "target"
     target.mkdir(exist_ok=True)
     shutil.copy(dbt_target / "manifest.json", target)
@@ -66,7 +66,7 @@ def bag(
             "HOME": str(home),
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
-            # As docs/deploying.md has it.
+            # As in docs/deploying.md.
             "PYTHONPATH": str(ROOT),
         },
         text=True,
@@ -125,7 +125,7 @@ def test_waiting_for_the_report_frees_the_worker(bag: dict[str, Any]) -> None:
     for dag in bag["dags"].values():
         assert dag["modes"] == {"get_report": "reschedule"}
         assert not dag["catchup"]
-        # After 10, 50 and 250 s; a factor of 1 would be none.
+        # After 10, 50 and 250 s; with a factor of 1 the delay would not grow.
         assert dag["retries"] == [[3, 10, 5]]
 
 
@@ -133,7 +133,7 @@ def test_the_dags_are_wiring_and_nothing_shadows_airflow() -> None:
     for name in ("sales_mart_history", "sales_mart_increment"):
         assert len((DAGS / f"{name}.py").read_text().splitlines()) < 60
     assert not list((ROOT / "airflow").rglob("__init__.py"))
-    # dbt imports modules whose names begin so.
+    # dbt imports modules with names that begin so.
     assert not list(DAGS.glob("dbt_*"))
 
 

@@ -1,4 +1,4 @@
-"""What the workers of the local Airflow begin with."""
+"""The modules that workers of the local Airflow have loaded when they start."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from support import ROOT, Warehouse
 
 DAGS = ROOT / "airflow" / "dags"
-# The work of a task process, after what it is forked from.
+# The work of a task process, and before it that of the process it is forked from.
 A_TASK = """
 import json, os, sys
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_task_finds_every_package_imported(warehouse: Warehouse, tmp_path: Pat
     )
     assert "<<<" in done.stdout, done.stdout + done.stderr
     assert "dbt was not prepared" not in done.stdout + done.stderr
-    # A line each, with a version.
+    # Each package has a line with its version.
     late = set(json.loads(done.stdout.split("<<<")[1])) - {
         "airflow.version",
         "dbt.adapters.__about__",

@@ -1,4 +1,4 @@
-"""A real Airflow: every way to start a run, overlaps, a kill; and then the marts are proved."""
+"""A real Airflow: every way to start a run, overlaps and a kill, and then a proof of the marts."""
 
 import os
 import re
@@ -42,7 +42,7 @@ from shop_api.recorded import RecordedSource
 from shop_api.server import serve
 from shop_api.shop import Shop
 
-# One Airflow serves all of them, and the last one stops it.
+# All tests share one Airflow, and the last test stops it.
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("airflow")]
 
 MODELS = {
@@ -64,7 +64,7 @@ EMPTY = """
 """
 
 
-# What PostgreSQL says to one of two runs that block each other.
+# Raises PostgreSQL's error for one of two runs that block each other.
 ONE_DEADLOCK = (
     "create sequence deadlocks",
     """
@@ -79,11 +79,11 @@ ONE_DEADLOCK = (
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """With a service of its own, so that the DAGs run by the clock too; each test serves it."""
+    """A stack with a service of its own, which activates the schedule; each test serves it."""
     now = datetime.now(UTC)
     tomorrow = datetime.combine(now + timedelta(days=1), datetime.min.time(), UTC)
     if tomorrow - now < timedelta(minutes=10):
-        # In the middle of the tests the schedule would begin another day.
+        # Around midnight the schedule would begin another day during the tests.
         time.sleep((tomorrow - now).total_seconds())
     url = f"http://{HOST}:{free_port()}"
     service = {
@@ -104,7 +104,7 @@ def airflow(stack: Stack) -> AirflowApi:
 
 @contextmanager
 def service(stack: Stack, source: Any, today: date | None) -> Iterator[None]:
-    """Serve reports of `today`, None for the real one, at the address that Airflow was given."""
+    """Serve reports of `today` (None: the real day) at the address that Airflow knows."""
     port = int(stack.settings.report_api["REPORT_API_URL"].rpartition(":")[2])
     shop = Shop(source, today=today, api_key=KEY, running_seconds=1)
     with serve(shop, HOST, port):
@@ -112,7 +112,7 @@ def service(stack: Stack, source: Any, today: date | None) -> Iterator[None]:
 
 
 def kill_running_tasks(stack: Stack) -> int:
-    """SIGKILL every task process of the scheduler's workers; return how many there were."""
+    """SIGKILL every task process of the scheduler's workers; return their number."""
     record = stack.processes.running("scheduler")
     assert record is not None
     children: dict[int, list[int]] = {}
@@ -144,7 +144,7 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
         wait_until(by_schedule)
         (scheduled,) = by_schedule()
         assert scheduled.run_id.startswith("scheduled__")
-        # Beside it the same day by hand, and a backfill that holds a day which runs by hand too.
+        # At the same time that day by hand, and a backfill with a day that also runs by hand.
         plain = trigger(airflow, INCREMENT)
         assert backfill(airflow, INCREMENT, three, two) == 2
         chosen = trigger(airflow, INCREMENT, conf={"date": str(two)})
@@ -160,13 +160,13 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
         tasks = airflow.tasks(INCREMENT, [scheduled.run_id])
         assert max(task.try_number for task in tasks) > 1, "the kill met nothing"
 
-        # A page that cannot be written fails no run.
+        # A run succeeds even if the page cannot be written.
         page = stack.settings.report_page
         assert page.read_text().startswith("<!doctype html>")
         page.unlink()
         page.mkdir()
 
-        # The week they share with it was built before it. At a moment: as the schedule then.
+        # Their common week was built before this run. It has a logical date, like a scheduled run.
         for statement in ONE_DEADLOCK:
             query(stack, statement)
         moment = trigger(airflow, INCREMENT, logical_date=f"{three}T06:00:00Z")
@@ -187,7 +187,7 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
     for run in [*runs, history]:
         names = {task.task_id for task in airflow.tasks(run.dag_id, [run.run_id])}
         assert {name for name in names if "marts." in name} == {f"marts.{m}" for m in MODELS}
-    # What no retry can mend has not been tried again.
+    # Airflow has not retried an error that no retry can mend.
     assert ended(airflow, [too_early, misspelt]) == ["failed"] * 2
     for run, task in ((too_early, "get_increment"), (misspelt, "print_info")):
         tasks = airflow.tasks(INCREMENT, [run.run_id])
@@ -221,11 +221,11 @@ def test_the_main_job_on_real_deliveries_in_either_order(
         written = stack.settings.report_page.read_text()
         assert '"lastDay":"2024-02-25"' in written
 
-        # Of this day there is no recording.
+        # There is no recording of this day.
         with pytest.raises(PipelineError, match=r"2024-02-26: task get_increment failed") as error:
             job.run_increments([date(2024, 2, 26)])
         assert "no increment for 2024-02-26" in str(error.value), "the end of its log"
-        # Without marts no new page.
+        # If marts are missing, the page stays as it is.
         assert stack.settings.report_page.read_text() == written
 
     write_orders(tmp_path / f"increment_{day}__user_order_log_inc.csv", [])
@@ -238,12 +238,12 @@ def test_the_main_job_on_real_deliveries_in_either_order(
 
 
 def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:
-    # It runs the tasks in its own process, so no scheduler may be there to run them too: this test
-    # is the last.
+    # `dags test` runs the tasks in its own process. A scheduler would run them too, so this test
+    # comes last and stops it.
     stack.processes.stop(*PARTS)
     query(stack, EMPTY)
     with service(stack, GeneratedSource(), today=date(2024, 3, 3)):
-        # As the command `airflow` does in the shell of `make env`.
+        # Like the command `airflow` in the shell of `make env`.
         local = [str(BIN / "python"), "-m", "local", "--state", str(stack.settings.state)]
         done = subprocess.run(
             [*local, "airflow", "dags", "test", INCREMENT, "2024-02-29"],

@@ -1,4 +1,4 @@
-"""The files of the bench: what the loader finds in them is what was written."""
+"""The files of the bench: the loader finds the numbers of lines that were written."""
 
 import csv
 from pathlib import Path

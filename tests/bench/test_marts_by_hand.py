@@ -1,4 +1,4 @@
-"""The SQL by hand that dbt is measured against makes the same marts, whatever comes and goes."""
+"""The SQL by hand makes the same marts as dbt, whatever is delivered."""
 
 from datetime import date
 
@@ -26,7 +26,7 @@ def test_the_marts_are_those_of_dbt(
 
     for day in DAYS:
         deliver(day, lines(day, count=30))
-    # Bought on one day only; on the last day under another name.
+    # One item is bought on one day only; another has a new name on the last day.
     deliver(
         DAYS[1], [*lines(DAYS[1]), order("once", DAYS[1], customer_id=77, city_id=7, item_id=7)]
     )
@@ -34,11 +34,11 @@ def test_the_marts_are_those_of_dbt(
     assert warehouse.value("select count(*) from hand.f_sales") == 73
     deliver(DAYS[2], [order("renamed", DAYS[2], item_id=2, item_name="renamed", first_name="Ия")])
     build(DAYS[2])
-    # The customer, the city and the item of that day go with it.
+    # The customer, the city and the item of that day disappear with it.
     deliver(DAYS[1], lines(DAYS[1], seed=1))
     build(DAYS[1])
     assert warehouse.query("select * from hand.d_customer where customer_id = 77") == []
-    # What the emptied day named last is named by an earlier one.
+    # The names that the emptied day gave come from an earlier day now.
     deliver(DAYS[2], [], allow_empty=True)
     build(DAYS[2])
     build(DAYS[0])

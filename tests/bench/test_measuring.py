@@ -1,4 +1,4 @@
-"""The bench measures what it says: CPU of all that ran, work in turns. Nothing is timed here."""
+"""The bench counts the CPU of all processes and takes turns. These tests time nothing."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_cpu_of_a_program_and_its_children_counts() -> None:
 
 
 def test_cpu_of_what_a_program_leaves_running_counts() -> None:
-    # As a server does: in a session of its own, its parent gone.
+    # Like a server: in a session of its own, without its parent.
     left = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BURN!r}],"
     left += " start_new_session=True)"
     sample, _ = of_program([sys.executable, "-m", "bench.measure", "/", *python(left)], env={})
@@ -73,7 +73,7 @@ def test_own_work_leaves_out_the_start_of_a_program() -> None:
 def test_cpu_of_the_server_counts(server: EmbeddedPostgres, warehouse: Warehouse) -> None:
     bench = Server(server)
     burn = "do $$ begin while clock_timestamp() < now() + interval '1 s' loop end loop; end $$"
-    # On a busy machine a second may hold little of the CPU; without the server's it holds none.
+    # On a busy machine the server gets little CPU in a second. Without its processes it is zero.
     sample = bench.program(bench.psql("-c", burn), warehouse.env["PGDATABASE"])
     assert sample.server_cpu > 0.1 > sample.cpu
 

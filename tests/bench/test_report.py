@@ -1,4 +1,4 @@
-"""The page of figures: its tables and its picture are what the results say."""
+"""The page of figures: its tables and its picture agree with the results."""
 
 import re
 from pathlib import Path
@@ -129,7 +129,7 @@ def test_the_page_is_what_the_results_say() -> None:
     results = load(FOLDER)
     assert render(page, results) == page
     marks = set(re.findall(r"<!-- ([a-z]+) -->", page)) - {"end", "goals"}
-    # The takeover has a page of its own.
+    # The figures of the takeover are on another page.
     assert marks == {*BENCHMARKS} - {"takeover"}
     samples = {name: result.samples for name, result in results.items()}
     assert report.PICTURE.read_text() == picture(samples)

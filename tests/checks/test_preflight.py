@@ -1,4 +1,4 @@
-"""What stands under a name of ours, before anything is created."""
+"""Relations that have a name of ours before anything is created."""
 
 import re
 import time
@@ -15,7 +15,7 @@ from local.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def own(request: pytest.FixtureRequest, server: EmbeddedPostgres) -> Iterator[Warehouse]:
-    """A database of a shop's own, with something in it."""
+    """A database of a shop with tables of its own."""
     with database(server, "template0") as warehouse:
         warehouse.query("create schema staging; create schema mart")
         warehouse.query(request.param)
@@ -211,7 +211,7 @@ def test_a_mart_of_an_older_version_lacks_columns(
     deliver("2024-02-25", [order("a", "2024-02-25")])
     dbt.run()
     assert warehouse.value("select item_name from mart.d_item") == "Кефир 1%"
-    # One without its key is somebody else's.
+    # A table without the key is somebody else's.
     warehouse.query(
         "alter table mart.f_customer_retention drop constraint f_customer_retention_pkey"
     )

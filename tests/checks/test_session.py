@@ -1,4 +1,4 @@
-"""What a database or an account has as its defaults does not end work that takes its time."""
+"""Long work does not fail because of defaults of a database or an account."""
 
 from contextlib import closing
 

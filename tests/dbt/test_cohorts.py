@@ -1,4 +1,4 @@
-"""First orders that move when a past day is restated, and what the shop's marts make of them."""
+"""Restated past days move first orders, and with them the cohorts."""
 
 import copy
 import random
@@ -10,7 +10,7 @@ from support import Dbt, database, deliverer, order
 
 from local.postgres import EmbeddedPostgres
 
-# Mondays and Tuesdays of four weeks.
+# The Mondays and Tuesdays of four weeks.
 DAYS = [f"2024-02-{day:02}" for day in (5, 6, 12, 13, 19, 20, 26, 27)]
 
 
@@ -36,7 +36,7 @@ def four_weeks_once(
 
 @pytest.fixture
 def four_weeks(server: EmbeddedPostgres, four_weeks_once: KnownShop) -> Iterator[KnownShop]:
-    """A shop in which customer 3 orders on every day, and one customer less every three days."""
+    """A shop: customer 0 orders on the first three days, 1 on six, 2 and 3 on all eight."""
     with database(server, "four_weeks") as warehouse:
         shop = copy.deepcopy(four_weeks_once)
         shop.warehouse = warehouse
@@ -69,7 +69,7 @@ def test_restatements_in_random_order(shop: KnownShop, dbt: Dbt) -> None:
 
 
 def test_weeks_and_months_side_by_side(shop: KnownShop, dbt: Dbt) -> None:
-    # One customer, in January, in its last week, which reaches into February, and in March.
+    # One customer orders in January, twice in the week that ends in February, and in March.
     for day in ("2024-01-10", "2024-01-30", "2024-02-01", "2024-03-05"):
         shop.deliver(day, plain(day, 1))
     periods = ["weekly", "monthly"]

@@ -1,4 +1,4 @@
-"""Every data test of the project, against a warehouse that holds what it must find."""
+"""Every data test of the project, on a warehouse with the fault that it has to find."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from support import Dbt, Deliver, Warehouse, database, deliverer, order, run_com
 
 from local.postgres import EmbeddedPostgres
 
-# Without them the database would not let a mart be broken.
+# With these constraints the database would not allow the faults.
 DROP_CONSTRAINTS = """
     do $$ declare statement text; begin
         for statement in
@@ -53,12 +53,12 @@ def built_template(
 
 @pytest.fixture
 def built(server: EmbeddedPostgres, built_template: str) -> Iterator[Warehouse]:
-    """A warehouse in which all is well, but nothing keeps it so."""
+    """A correct warehouse without the constraints that would keep it so."""
     with database(server, built_template) as warehouse:
         yield warehouse
 
 
-# What is done to the marts, and the tests that must notice.
+# A statement that breaks a mart, and the tests that have to notice.
 BREAKAGES = {
     "update mart.f_sales set quantity = -quantity": "assert_refund_flag_agrees_with_sign",
     "update mart.f_sales set payment_amount = -payment_amount": (
@@ -98,7 +98,7 @@ BREAKAGES = {
     ),
     "delete from mart.f_item_cohort": "assert_cohorts_add_up_to_the_shop",
 }
-# These do not disturb each other, so they are done together.
+# These faults do not affect each other, so one test makes them all.
 BREAKAGES_TOGETHER = {
     "update mart.f_customer_retention set period_name = 'daily'": (
         "accepted_values_f_customer_retention*"
@@ -108,7 +108,7 @@ BREAKAGES_TOGETHER = {
     ),
     "update staging.user_order_log set status = null where uniq_id = 'b'": "source_not_null*",
 }
-# What a contract states is tried for every mart and every constraint, whichever they are.
+# Constraints of the contracts: every mart and every constraint is tried.
 OF_CONTRACTS = ["holds_its_constraints*", "assert_constraints_are_there"]
 
 
@@ -117,9 +117,9 @@ def test_a_broken_mart_is_noticed(
     built: Warehouse, dbt_parsed: Dbt, breakage: str, name: str
 ) -> None:
     built.query(breakage)
-    # Stored as a table, so every column of what a test finds needs a name of its own.
+    # dbt stores the failures in a table, so every column of a test needs a different name.
     done = dbt_parsed.invoke("test", "--store-failures", "--select", name)
-    # One test only warns.
+    # One of the tests only warns.
     statuses = {str(result.status) for result in done.result}
     assert statuses & {"fail", "warn"}, statuses
 
@@ -134,7 +134,7 @@ def test_broken_marts_are_noticed_together(built: Warehouse, dbt_parsed: Dbt) ->
 
 
 def manifest() -> dict[str, Any]:
-    """Return what dbt has parsed in this process of tests."""
+    """Return the manifest that dbt has written for this test process."""
     parsed: dict[str, Any] = json.loads(
         Path(os.environ["DBT_TARGET_PATH"], "manifest.json").read_text()
     )
@@ -142,7 +142,7 @@ def manifest() -> dict[str, Any]:
 
 
 def constraints() -> set[tuple[str, str, str]]:
-    """Return mart, type and columns of every constraint that the contracts state."""
+    """Return mart, type and columns of every constraint in the contracts."""
     marts = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
     return {
         (mart["name"], constraint["type"], columns)
@@ -167,7 +167,7 @@ def found(warehouse: Warehouse, dbt: Dbt) -> set[tuple[str, str, str]]:
 
 def test_rows_that_break_a_constraint_are_noticed(built: Warehouse, dbt_parsed: Dbt) -> None:
     stated = constraints()
-    # Nothing was restated, and where there are no rows none breaks anything.
+    # Nothing was restated, and an empty table breaks no constraint.
     built.query(
         "insert into mart.restatement_log (logged_at, period_name, period_id, item_id, measure,"
         " before_value, after_value, delivery_id)"
@@ -193,7 +193,7 @@ def test_rows_that_break_a_constraint_are_noticed(built: Warehouse, dbt_parsed: 
         ("f_sales", "alter quantity drop not null", "not_null", "quantity"),
         ("f_sales", "drop constraint f_sales_pkey", "primary_key", "date_id, uniq_id"),
         ("f_sales", "drop constraint f_sales_item_id_fkey", "foreign_key", "item_id"),
-        # One that is there, but not for the rows of before, or to another column.
+        # Constraints that exist but were not checked for old rows, or have another column.
         (
             "f_sales",
             "drop constraint f_sales_item_id_fkey, add constraint f_sales_item_id_fkey"

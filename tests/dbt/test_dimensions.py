@@ -1,4 +1,4 @@
-"""Dimensions by window: what a run looks at, and that the latest order line wins all the same."""
+"""Dimensions by window: a run reads few lines, and still the latest order line counts."""
 
 from datetime import date
 
@@ -28,7 +28,7 @@ def test_a_row_falls_back_to_the_latest_line_that_is_left(shop: KnownShop, dbt: 
         shop.deliver(day, [order("a", day, item_name=f"name of {day}")])
         dbt.run(ds=day)
     assert items(shop) == [(1, f"name of {WEEK[2]}", date.fromisoformat(WEEK[2]))]
-    # The middle day alone is run again: the latest line stays what counts.
+    # Only the middle day is run again. The latest line still counts.
     shop.deliver(WEEK[1], [order("b", WEEK[1], item_name="corrected")])
     dbt.run(ds=WEEK[1])
     shop.assert_marts_equal_a_fresh_build()
@@ -43,7 +43,7 @@ def test_within_a_range_the_latest_day_counts(shop: KnownShop, dbt: Dbt) -> None
         shop.deliver(day, [order("a", day, item_name=f"name of {day}")])
     dbt.run(ds_start=WEEK[0], ds_end=WEEK[2])
     shop.deliver(WEEK[2], [order("a", WEEK[2], item_id=2)])
-    # The item has lines in the range, but none on the day that its row comes from.
+    # The item has lines in the range, but none on the day of its row.
     dbt.run(ds_start=WEEK[0], ds_end=WEEK[2])
     shop.assert_marts_equal_a_fresh_build()
 
@@ -55,7 +55,7 @@ def test_ids_stay_until_their_last_sale_is_gone(shop: KnownShop, dbt: Dbt) -> No
         dbt.run(ds=day)
     for day in WEEK[:2]:
         shop.deliver(day, [])
-    # The sales of the other day still point at them.
+    # Sales of the other day still refer to them.
     dbt.run(ds=WEEK[1])
     assert items(shop) == [(9, "only", NO_ORDER_LINE)]
     dbt.run(ds=WEEK[0])
@@ -79,7 +79,7 @@ def test_an_id_that_comes_back_before_it_is_pruned(shop: KnownShop, dbt: Dbt) ->
 def test_a_warehouse_from_before_the_column(week: KnownShop, dbt: Dbt, first_command: str) -> None:
     for mart in DIMENSIONS:
         week.warehouse.query(f"alter table mart.{mart} drop column latest_order_date")
-    # Delivered before the change of version, run after it.
+    # Delivered before the new version, run after it.
     week.deliver(WEEK[-1], [order("a", WEEK[-1])])
     if first_command == "empty":
         dbt.run("--empty")
@@ -90,7 +90,7 @@ def test_a_warehouse_from_before_the_column(week: KnownShop, dbt: Dbt, first_com
 
 
 def test_rows_that_something_else_wrote_are_looked_up(week: KnownShop, dbt: Dbt) -> None:
-    """An old pipeline, say, that a warehouse was given back to for a while."""
+    """For instance an old pipeline that had the warehouse back for a while."""
     for mart in DIMENSIONS:
         week.warehouse.query(f"update mart.{mart} set latest_order_date = null")
     week.warehouse.query("update mart.d_item set item_name = 'of an old line'")

@@ -1,4 +1,4 @@
-"""Which changes of published figures are noted, and that none is noted that did not happen."""
+"""Changes of published figures are logged, and nothing else is."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def published_template(
 ) -> str:
     with database(server, template, keep_as="published_template") as warehouse:
         shop = KnownShop(warehouse, deliverer(tmp_path_factory.mktemp("orders")))
-        # All days of a week, with order lines on one, and the day after.
+        # All days of a week and the day after it, with order lines on one day.
         shop.deliver(WEEK[0], [sale("a")], "2024-02-26")
         dbt_parsed.run()
         assert warehouse.query(LOG) == []
@@ -58,7 +58,7 @@ def test_a_changed_figure_is_logged_once(published: KnownShop, dbt_parsed: Dbt) 
         ("2024-W08", 1, "new_customers_revenue", 100, 120, number),
     ]
     assert published.warehouse.query(LOG) == logged
-    # Nothing changes, so nothing is logged.
+    # Nothing changes, so no row is logged.
     dbt_parsed.run()
     dbt_parsed.run("--empty")
     published.deliver(DAY, [sale("a", payment_amount=120)])
@@ -105,7 +105,7 @@ def test_an_emptied_week_is_logged(published: KnownShop, dbt_parsed: Dbt) -> Non
 
 
 def test_a_week_that_was_not_complete_is_not_logged(published: KnownShop, dbt_parsed: Dbt) -> None:
-    # The week of this day has one day so far, and still lacks six.
+    # The week of this day has one delivered day and lacks six.
     for amount in (1, 2):
         published.deliver("2024-02-26", [order("b", "2024-02-26", payment_amount=amount)])
         dbt_parsed.run(ds="2024-02-26")
@@ -134,7 +134,7 @@ def test_months_asked_for_later_are_no_news(shop: KnownShop, dbt: Dbt) -> None:
     assert shop.warehouse.query(LOG) == []
     shop.deliver("2024-02-01", [], "2024-02-29")
     dbt.run(ds="2024-02-01", retention_periods=["weekly", "monthly"])
-    # The week begins in January, of which nothing was delivered.
+    # The week begins in January, and no day of January was delivered.
     assert {row[0] for row in shop.warehouse.query(LOG)} == {"2024-02"}
 
 

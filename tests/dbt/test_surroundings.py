@@ -1,4 +1,4 @@
-"""dbt in surroundings that belong to others: their settings, their defaults, their relations."""
+"""dbt with settings, defaults and relations that belong to others."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ DAY = "2024-02-25"
 
 
 def said(dbt: Dbt, *arguments: str, **variables: object) -> str:
-    """Return what dbt says about a command that it must refuse."""
+    """Return the message with which dbt refuses a command."""
     done = dbt.invoke(*arguments, **variables)
     assert not done.success
     return str(done.exception) + "".join(str(result.message) for result in done.result or [])
@@ -31,7 +31,7 @@ def test_an_empty_setting_is_an_unset_one(
 
 def test_an_empty_port_is_the_usual_one(dbt: Dbt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "")
-    # Where nobody listens, whatever runs on this machine.
+    # An address where nothing listens.
     monkeypatch.setenv("PGHOST", "127.254.254.254")
     assert "port 5432 failed" in said(dbt, "run", "--select", "d_item")
 
@@ -70,7 +70,7 @@ def test_retention_periods_are_a_list_of_different_names(dbt: Dbt, periods: obje
 
 @contextmanager
 def held(warehouse: Warehouse, statement: str, seconds: float) -> Iterator[None]:
-    """Another session holds what the statement takes for so long."""
+    """Let another session hold the lock of the statement for this many seconds."""
 
     def hold() -> None:
         with closing(warehouse.connect()) as other, other.cursor() as cursor:
@@ -93,7 +93,7 @@ def test_the_time_limit_of_an_account_cuts_no_run_and_no_test(
 ) -> None:
     deliver(DAY, [order("a", DAY)])
     warehouse.query(f"alter database {DATABASE} set statement_timeout = '2s'")
-    # A statement that waits is one that lasts.
+    # A waiting statement counts as a long one.
     with held(warehouse, "select pg_advisory_xact_lock(hashtext('mart.f_sales'))", 4):
         dbt.run(ds=DAY)
     with held(warehouse, "lock table mart.f_sales", 4):

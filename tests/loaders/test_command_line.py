@@ -36,7 +36,7 @@ def service(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def recorded(warehouse: Warehouse, tmp_path: Path) -> Iterator[Path]:
-    """A folder of deliveries that the service gives: a history of 23 days, an increment."""
+    """The folder of the deliveries that the service serves: a history of 23 days, an increment."""
     history = [order(f"{day}", f"2024-02-{day:02}") for day in range(2, 25)]
     write_orders(tmp_path / "report_2024-03-03__user_order_log.csv", history)
     write_orders(increment_of(tmp_path), [order("a", "2024-02-25", status="refunded")])

@@ -1,4 +1,4 @@
-"""Landing deliveries: what is replaced, left alone, refused and written down."""
+"""Landing deliveries: which days are replaced, left alone and refused, and what is recorded."""
 
 from contextlib import closing
 from datetime import timedelta
@@ -51,7 +51,7 @@ def test_a_refused_delivery_keeps_its_contradictions_too(
 ) -> None:
     day = "2024-02-25"
     deliver(day, [order("a", day, quantity=9)])
-    # Not a contradiction of what stands there, which this delivery would replace.
+    # This does not contradict the rows in staging, because the delivery would replace them.
     lines = [
         order("a", day),
         order("a", day, quantity=7),
@@ -114,7 +114,7 @@ def test_a_load_that_outlives_its_retry_changes_nothing(
     result = deliver("2024-02-25", [order("zombie", "2024-02-25")], started_at=began_first)
     assert result.counts.superseded == 1
     assert warehouse.value(UNIQ_IDS) == ["retry"]
-    # Later than the retry, it would be the truth of the day.
+    # If it counted as later than the retry, it would decide the day.
     later = clock() + timedelta(seconds=1)
     deliver("2024-02-25", [order("zombie", "2024-02-25")], started_at=later)
     assert warehouse.value(UNIQ_IDS) == ["zombie"]
@@ -164,10 +164,10 @@ def test_bad_lines_count_where_their_day_is_loaded_and_nowhere_else(
     deliver(new, [order("new", new), *many, order("bad", held, quantity=0)], held)
     assert warehouse.value(UNIQ_IDS) == ["new", "increment"]
     assert warehouse.query(LEDGER)[-1] == ("history", "accepted", 1, 1, 0, 0, 39)
-    # The lines of held days do not make up for those of the day that would be loaded.
+    # Good lines of days that are left alone do not lower the share of the loaded day.
     with pytest.raises(DeliveryRefused, match="1 of 2 lines rejected"):
         deliver(new, [order("good", new), order("bad", new, quantity=0), *many], held)
-    # One whose day cannot be read counts.
+    # A line whose day cannot be read counts.
     with pytest.raises(DeliveryRefused, match="1 of 2 lines rejected"):
         deliver(new, [order("good", new), order("bad", "2024-02-30"), *many], held)
 
@@ -236,7 +236,7 @@ def test_the_result_tells_the_days_it_replaced(warehouse: Warehouse, deliver: De
     assert days(third, [order("a", third)]) == ([third], third, third)
     lines = [order(f"{number}", day) for number, day in enumerate((first, second, third))]
     assert days(first, lines, third) == ([first, second], first, second)
-    # Nothing replaced: the marts of the delivery's days do no harm.
+    # No day was replaced. Building the marts of the delivery's days does no harm.
     assert days(first, lines, third, started_at=began) == ([], first, third)
 
 
@@ -268,7 +268,7 @@ def test_a_day_of_an_item_that_the_marts_cannot_hold_is_refused(
     )
     assert warehouse.value(UNIQ_IDS) == ["before"]
     assert [row[1] for row in warehouse.query(LEDGER)] == ["accepted", "refused"]
-    # Exactly as much, and as much on the day before.
+    # Exactly the limit, and the limit on the day before.
     deliver(day, [*other, *amounts(day, *MOST, "22580645.19")])
     deliver(first, amounts(first, *MOST, "22580645.19"))
     assert len(warehouse.value(UNIQ_IDS)) == 11
@@ -323,7 +323,7 @@ def test_a_load_waits_for_another_and_names_it_when_it_takes_too_long(
 def test_what_postgresql_asks_to_try_again_is_tried_again(
     warehouse: Warehouse, deliver: Deliver, code: str
 ) -> None:
-    # The first two deletes of a load fail as a deadlock or a serialization failure would.
+    # The first two deletes of a load fail like a deadlock or a serialization failure.
     warehouse.query("create sequence failures")
     warehouse.query(
         "create function fail() returns trigger language plpgsql as $$ begin"

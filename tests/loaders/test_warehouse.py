@@ -1,4 +1,4 @@
-"""What the warehouse answers, told in a sentence; and odd values of its settings."""
+"""Errors of the warehouse become sentences; and odd values of its settings."""
 
 import re
 from contextlib import closing
@@ -157,7 +157,7 @@ def test_an_empty_port_is_the_usual_one(
 def test_a_list_of_hosts_works_for_all(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nobody answers at the first.
+    # Nothing answers at the first address.
     monkeypatch.setenv("PGHOST", f"127.0.0.99,{warehouse.env['PGHOST']}")
     clock()
     run_command("alembic", "current")

@@ -1,4 +1,4 @@
-"""A shell full of other projects' settings, and commands started from it."""
+"""A shell full of other projects' settings, and commands that are started in it."""
 
 import os
 import re
@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LINE_FOR_A_SHELL = re.compile(r"export [A-Za-z_]\w*=|unset [A-Za-z_]\w*$")
 
-# Each was seen to stop something here, or to change what it did.
+# Each of these once stopped a program here, or changed what it did.
 HOSTILE = {
-    # A proxy for the browser, and what is not asked through it.
+    # A proxy for the browser, and the hosts that need no proxy.
     "ALL_PROXY": "socks5://proxy.invalid:1080",
     "http_proxy": "http://proxy.invalid:3128",
     "https_proxy": "http://proxy.invalid:3128",
@@ -53,7 +53,7 @@ HOSTILE = {
     "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": "[]",
     "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "theirs.CONFIG",
     "AIRFLOW__SECRETS__BACKEND": "theirs.Backend",
-    # Other projects that uv, pip and make are used for.
+    # Other projects that use uv, pip and make.
     "MAKEFLAGS": "w",
     "PIP_TARGET": "/nonexistent",
     "UV_NO_DEV": "1",
@@ -71,9 +71,9 @@ HOSTILE = {
     "MAX_REJECTED_SHARE": "",
     "PGHOST": "",
     "REPORT_API_URL": "",
-    # The shell, the machine, and what is not there any more.
+    # The shell, the machine, and files that do not exist any more.
     "BASH_ENV": "/nonexistent",
-    "CDPATH": "/usr",  # has a folder `local`
+    "CDPATH": "/usr",  # this folder has a subfolder `local`
     "COLUMNS": "1",
     "GIT_DIR": "/nonexistent",
     "LC_ALL": "xx_YY.UTF-8",
@@ -85,7 +85,7 @@ HOSTILE = {
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with nothing in its environment but PATH and `env`."""
+    """Run a command with only PATH and `env` in its environment."""
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
@@ -97,15 +97,15 @@ def run(*command: str | Path, cwd: Path = ROOT, **env: str) -> subprocess.Comple
 
 
 def local(state: Path, command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """`python -m local` on a state folder of the test's own."""
+    """Run `python -m local` on a state folder of the test."""
     return run(sys.executable, "-m", "local", command, "--state", state, cwd=ROOT, **env)
 
 
 def make(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """make in this checkout, whose environment is not remade under the tests that run in it."""
+    """Run make in this checkout, without installing its environment again under running tests."""
     return run("make", "--assume-old=.venv/.ready", *arguments, cwd=ROOT, **env)
 
 
 def on_state(state: Path) -> str:
-    """For make's command line: its commands work on a state folder of the test's own."""
+    """Return words for make's command line, so that commands use a state folder of the test."""
     return f"LOCAL=.venv/bin/python -E -m local --state {shlex.quote(str(state))}"

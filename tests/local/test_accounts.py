@@ -1,4 +1,4 @@
-"""Run once by root, a checkout stays its owner's."""
+"""A checkout stays its owner's after root has run a command in it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hostile import ROOT
 
-# An interpreter that another account can run, with this environment's packages.
+# Another account can run this interpreter, which has this environment's packages.
 PYTHON = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 PACKAGES = os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])
 SETPRIV = shutil.which("setpriv")
@@ -22,7 +22,7 @@ SETPRIV = shutil.which("setpriv")
 
 @pytest.fixture
 def owner() -> pwd.struct_passwd:
-    """Of a checkout: somebody with a name who is neither root nor the server's `nobody`."""
+    """The owner of a checkout: an account with a name, neither root nor `nobody`."""
     try:
         account = pwd.getpwnam("daemon")
         probe = as_(account, PYTHON, "-c", "import local.settings")
@@ -98,7 +98,7 @@ def test_an_account_without_a_name_is_given_a_home_and_its_number(
 def test_a_server_of_an_owner_without_a_name_gets_an_account_with_one(
     owner: pwd.struct_passwd, state: Path
 ) -> None:
-    # As a bind mount in a container may be; initdb refuses such an account.
+    # A bind mount in a container may have such an owner; initdb refuses such an account.
     os.chown(state, 54321, 54321)
     code = (
         "import sys; from pathlib import Path; from local.postgres import EmbeddedPostgres\n"

@@ -1,4 +1,4 @@
-"""A clone where git is told to write CRLF, as is usual where Windows is near."""
+"""A clone by a git that writes CRLF, as is usual with Windows."""
 
 import shutil
 import sys
@@ -17,7 +17,7 @@ def git(folder: Path, *words: str | Path) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Of the files as they are here now, committed or not."""
+    """A clone of the files as they are here now, committed or not."""
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     source, clone = tmp_path / "source", tmp_path / "clone"
@@ -33,10 +33,10 @@ def clone(tmp_path: Path) -> Path:
 
 
 def test_everything_keeps_its_line_ends_and_runs(clone: Path, tmp_path: Path) -> None:
-    # git tells the line ends of every file in the clone: none for one that is no text.
+    # git reports the line ends of every file in the clone; a file that is no text has none.
     ends = [line.split() for line in git(clone, "ls-files", "--eol").splitlines()]
     assert {"w/lf"} < {in_folder for _, in_folder, *_ in ends} <= {"w/lf", "w/none", "w/-text"}
-    # Nor does git see a change, which would be committed by the next `commit --all`.
+    # git sees no change either, which the next `commit --all` would commit.
     assert git(clone, "status", "--porcelain") == ""
     listed = run("make", cwd=clone)
     assert "warehouse" in listed.stdout

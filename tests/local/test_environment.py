@@ -1,4 +1,4 @@
-"""What of the caller's environment reaches the programs, by asking for their environment."""
+"""The variables of the caller that reach the programs, read from the programs' environment."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ REAL_API = {
 }
 
 
-# As the scheduler asks, and as the API server does.
+# Connect like the scheduler, and like the API server.
 ASK_METADATA = """
 import asyncio
 from airflow import settings
@@ -49,7 +49,7 @@ def test_of_a_hostile_shell_nothing_reaches_airflow_dbt_and_the_loader(tmp_path:
     for_clean = Stack(clean).airflow.environment(schedule=False)
     for_hostile = Stack(hostile).airflow.environment(schedule=False)
     assert for_hostile.keys() - for_clean.keys() == of_the_machine
-    # Hosts that are not asked through a proxy are added to: there is no proxy.
+    # The list of hosts without a proxy may be longer, because there is no proxy.
     assert {n for n in for_clean if for_clean[n] != for_hostile[n]} == {"NO_PROXY", "no_proxy"}
     assert hostile.fingerprint == clean.fingerprint
 
@@ -68,7 +68,7 @@ def test_the_settings_of_the_readme_are_those_that_count(tmp_path: Path) -> None
 def test_an_own_servers_settings_do_not_keep_airflow_from_its_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_a_session = ("PGDATESTYLE", "PGGEQO", "PGTZ")  # any server refuses nonsense in these
+    of_a_session = ("PGDATESTYLE", "PGGEQO", "PGTZ")  # every server refuses nonsense in these
     disturbing = dict.fromkeys(set(environment.LIBPQ) - set(of_a_session), "nonsense") | {
         "PGCONNECT_TIMEOUT": "10",
         "PGGSSLIB": "gssapi",
@@ -129,7 +129,7 @@ def test_a_proxy_is_for_the_real_service_only(tmp_path: Path) -> None:
     assert "HTTPS_PROXY" not in here
     out = Settings({**proxies, **REAL_API, "ALL_PROXY": "socks5://p"}, tmp_path).for_programs()
     assert out["HTTPS_PROXY"] == proxies["HTTPS_PROXY"]
-    # It never stands between two programs of this machine, and one no library can use is left out.
+    # Two programs of this machine use no proxy, and a proxy that no library can use is left out.
     assert out["NO_PROXY"] == out["no_proxy"] == "intra.example,127.0.0.1"
     assert "ALL_PROXY" not in out
 
@@ -148,7 +148,7 @@ def test_a_way_to_the_real_service_that_nobody_can_go_is_refused(
     with pytest.raises(SettingsError, match=refusal) as error:
         Settings({**REAL_API, **way_out}, state=tmp_path).for_programs()
     assert "secret" not in str(error.value)
-    # The stand-in needs none, and neither does a service that is asked directly.
+    # The stand-in needs no proxy, and neither does a service in NO_PROXY.
     Settings(way_out, state=tmp_path).for_programs()
     if "SSL_CERT_FILE" not in way_out:
         direct = {**REAL_API, **way_out, "NO_PROXY": "shop.example"}

@@ -1,11 +1,11 @@
-"""All of it from a shell full of other projects' settings: nothing stops, nothing changes."""
+"""All commands from a shell full of other projects' settings: none fails or does other work."""
 
 import time
 from pathlib import Path
 
 from hostile import HOSTILE, ROOT, local, make, on_state, run
 
-# In the shell of `make env`, from a folder that has nothing to do with the project.
+# In the shell of `make env`, in a folder outside the project.
 SESSION = r"""
 set -eu
 eval "$(make --assume-old=.venv/.ready env "$1")"

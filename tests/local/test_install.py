@@ -1,4 +1,4 @@
-"""How `.venv` is made, with a small lock file and package indexes of the test's own."""
+"""Installing `.venv` from a small lock file and package indexes of the test."""
 
 import base64
 import hashlib
@@ -15,12 +15,12 @@ from hostile import HOSTILE, ROOT
 
 from local.install import UV
 
-# Nobody answers there.
+# Nothing answers there.
 NO_PYPI = {"HTTPS_PROXY": "http://127.0.0.1:9", "UV_HTTP_RETRIES": "0", "PIP_RETRIES": "0"}
 
 
 def wheel(index: Path, name: str, version: str, scripts: dict[str, str]) -> str:
-    """Write a wheel that holds nothing but commands; return its hash as requirements give it."""
+    """Write a wheel that holds only commands; return its hash in the form of requirements."""
     index.mkdir(exist_ok=True)
     dist = f"{name}-{version}"
     files = {f"{dist}.data/scripts/{script}": text for script, text in scripts.items()} | {
@@ -36,7 +36,7 @@ def wheel(index: Path, name: str, version: str, scripts: dict[str, str]) -> str:
             file.external_attr = 0o100755 << 16
             archive.writestr(file, text + f"{record},,\n" if member == record else text)
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    # The same as a package index has it.
+    # The same wheel in a package index.
     page = index / "simple" / name.replace("_", "-") / "index.html"
     page.parent.mkdir(parents=True)
     page.write_text(f'<a href="../../{path.name}#{digest.replace(":", "=")}">{path.name}</a>')
@@ -50,13 +50,13 @@ def _digest(text: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with two packages in its lock; beside it a folder `index` that holds them."""
+    """A checkout with two packages in its lock, and beside it the folder `index` with them."""
     checkout, index = tmp_path / "a checkout", tmp_path / "index"
     local = checkout / "local"
     local.mkdir(parents=True)
     for path in (*(ROOT / "local").glob("*.py"), ROOT / "local" / "bootstrap.sh"):
         shutil.copy2(path, local)
-    # The uv of these tests, under the name of the pinned one.
+    # The uv of these tests, with the name of the pinned one.
     pinned = re.findall(r"^uv==([\d.]+)", (ROOT / "local/uv-requirements.txt").read_text(), re.M)[0]
     uv = wheel(index, "uv", pinned, {"uv": f'#!/bin/sh\nexec "{UV}" "$@"\n'})
     (local / "uv-requirements.txt").write_text(f"uv=={pinned} --hash={uv}\n")
@@ -93,7 +93,7 @@ def bootstrap(checkout: Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def with_uv(checkout: Path) -> Path:
-    """Spare a test the making of uv."""
+    """Give a test a ready uv, so that it need not install one."""
     uv = checkout / ".local" / "tools" / "bin" / "uv"
     uv.parent.mkdir(parents=True)
     uv.symlink_to(UV)
@@ -101,7 +101,7 @@ def with_uv(checkout: Path) -> Path:
 
 
 def commands(checkout: Path) -> list[str]:
-    """The packages' commands that run."""
+    """Return the packages' commands that run."""
     made = sorted((checkout / ".venv" / "bin").glob("probe*"))
     return [path.name for path in made if subprocess.check_output([path], text=True) == "found\n"]
 
@@ -114,18 +114,18 @@ def test_other_projects_settings_do_not_change_what_is_installed(checkout: Path)
     (home / ".config" / "pip" / "pip.conf").write_text(
         f"[global]\nno-index = true\nfind-links = {home}/index\nuser = true\ntarget = {home}/theirs"
     )
-    # A workspace that would take every folder in.
+    # A workspace that would include every folder.
     (home / "pyproject.toml").write_text(
         '[project]\nname = "theirs"\nversion = "1"\n[tool.uv.workspace]\nmembers = ["*"]\n'
     )
     env = {**HOSTILE, "XDG_CACHE_HOME": "/dev/null/cache", "UV_NO_DEFAULT_GROUPS": "1"}
-    # make does not hand on a PYTHON from there.
+    # make does not pass on a PYTHON from the environment.
     done = bootstrap(checkout, **{**env, "PYTHON": ""})
     assert done.returncode == 0, done.stderr
     assert commands(checkout) == ["probe", "probe-tests"]
     assert (checkout / ".venv" / ".ready").read_text() == str(checkout)
     assert not (home / "theirs").exists() and not (home / ".local").exists()
-    # The cache could not be where it always is.
+    # The usual folder of the cache cannot be written.
     assert (checkout / ".local" / "uv-cache").is_dir()
 
 

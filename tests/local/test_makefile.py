@@ -1,4 +1,4 @@
-"""The Makefile: what it lists, and what it prints."""
+"""The Makefile: its list of targets, and its output."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hostile import LINE_FOR_A_SHELL, ROOT, make, run
 
-# What users and CI call.
+# The targets that users and CI call.
 PROMISED = [
     "run", "warehouse", "up", "down", "env", "load", "dbt", "docs", "prove", "takeover", "report",
     "roles", "test", "test-faults", "test-report", "bench", "lint", "fmt", "audit", "clean",
@@ -60,7 +60,7 @@ def test_make_itself_says_nothing_into_the_eval(flags: list[str]) -> None:
     assert all(LINE_FOR_A_SHELL.match(line) for line in printed.stdout.splitlines())
 
 
-# Prints its environment in the place of the command.
+# Replaces the command and prints its environment.
 SHOW = "LOCAL=sh -c env"
 
 
@@ -90,7 +90,7 @@ def test_refused_settings_stop_what_would_use_them(target: str) -> None:
 
 
 def test_a_bad_interpreter_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    # As a pyenv shim does for a version that nobody has chosen.
+    # Like a pyenv shim for a version that nobody has chosen.
     shim = tmp_path / "python3.12"
     shim.write_text("#!/bin/sh\necho 'pyenv: version not found' >&2\nexit 127\n")
     shim.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A state folder that was moved keeps what it started; a copy of it has started nothing."""
+"""A moved state folder keeps its processes; a copy has none."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def stack(state: Path) -> Stack:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The database, the stand-in, and something in the place of one of Airflow's parts."""
+    """The database, the stand-in, and a process in place of a part of Airflow."""
     folder = tmp_path_factory.mktemp("checkouts")
     original = stack(folder / "original" / ".local")
     try:
@@ -59,7 +59,7 @@ def test_a_copy_leaves_what_the_original_has_started_alone(running: Stack) -> No
     assert local(copy.settings.state, "down").stdout.endswith("Nothing was running\n")
     assert len(alive(running)) == 3
     assert running.settings.postgres.is_running()
-    # Nor does the mark of a process without a record lead there.
+    # The mark of a process without a record does not lead there either.
     record = running.processes.record(DAG_PROCESSOR)
     assert record is not None
     running.processes.forget(DAG_PROCESSOR)
@@ -72,13 +72,13 @@ def test_a_copy_has_servers_and_ports_of_its_own(running: Stack) -> None:
     running.settings.port("airflow")
     copy = copy_of(running, "another copy")
     theirs, ours = running.settings, copy.settings
-    # Before it has started anything: what `make env` prints must not lead to the original.
+    # The copy has started nothing yet. Its `make env` must not lead to the original.
     assert ours.postgres.port != theirs.postgres.port
     for name in ("airflow", "report_api"):
         assert ours.port(name) != theirs.port(name)
         assert ours.port(name) == stack(ours.state).settings.port(name)
     assert ours.for_shell()["PGPASSWORD"] == theirs.for_shell()["PGPASSWORD"]
-    # The cluster of a running server was copied, as after a crash.
+    # The cluster of a running server was copied, so it looks like one after a crash.
     assert copy.start_warehouse(USER) and copy.start_report_api(USER)
     assert ours.postgres.pid() != theirs.postgres.pid()
     assert len(alive(running)) == 3

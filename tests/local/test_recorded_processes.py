@@ -1,4 +1,4 @@
-"""Background processes: found again, ended with all their children, and never mistaken."""
+"""Background processes are found again, ended with all their children, and never mistaken."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import pytest
 
 from local.processes import Processes
 
-# A leader with a child in another process group, one in another session, and one that ignores
-# SIGTERM and whose environment cannot be read: what a scheduler's tasks and their dbt look like.
+# Like a scheduler with its tasks and their dbt: a leader with a child in another process group, a
+# child in another session, and a child that ignores SIGTERM and hides its environment.
 FAMILY = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
@@ -120,9 +120,9 @@ def test_a_stranger_with_a_recycled_number_is_spared(processes: Processes) -> No
     record = processes.record("sleeper")
     assert record is not None
     processes.stop("sleeper")
-    # Start times are counted in clock ticks, and a number takes many of them to come round again.
+    # Start times are in clock ticks. It takes many ticks until a process id is used again.
     time.sleep(2 / os.sysconf("SC_CLK_TCK"))
-    # A session leader, as most daemons are: recognised by its start time alone.
+    # A session leader, like most daemons: only its start time differs.
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
         try:
             recycled = replace(record, pid=stranger.pid)

@@ -1,4 +1,4 @@
-"""What the caller's environment decides, and what `env` prints for a shell."""
+"""What the caller's environment decides, and the output of `env` for a shell."""
 
 import contextlib
 import os
@@ -50,10 +50,10 @@ def test_what_env_printed_is_not_taken_for_a_server_of_the_callers(tmp_path: Pat
     again = Settings({"PATH": "/bin", **settings.for_shell()}, state=tmp_path)
     assert again.warehouse_is_embedded
     assert again.report_api_is_stand_in
-    # Even when the port has changed since.
+    # Even if the port has changed since.
     again = Settings({**settings.for_shell(), "PGPORT": "1"}, state=tmp_path)
     assert again.warehouse["PGPORT"] == settings.warehouse["PGPORT"]
-    # Nor where all of it was removed and made anew.
+    # Not even if all of it was removed and made again.
     anew = Settings(settings.for_shell(), state=tmp_path / "another")
     assert anew.warehouse_is_embedded and anew.report_api_is_stand_in
     assert anew.warehouse["PGPASSWORD"] != settings.warehouse["PGPASSWORD"]
@@ -71,7 +71,7 @@ def test_a_server_of_the_callers_is_passed_through_unchanged(tmp_path: Path) -> 
     settings = Settings({**theirs, "PGSSLROOTCERT": "/their/ca"}, state=tmp_path)
     assert settings.warehouse == theirs
     assert settings.for_programs()["PGSSLROOTCERT"] == "/their/ca"
-    # Airflow's own tables stay here.
+    # Airflow's own tables stay on the embedded server.
     airflow = Stack(settings).airflow.environment(schedule=False)
     metadata = urlsplit(airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     assert (metadata.hostname, metadata.path) == (HOST, "/airflow")
@@ -97,7 +97,7 @@ def test_settings_for_some_other_server_do_not_reach_the_embedded_one(tmp_path: 
     own = {"PGHOST": "db", "PGUSER": "me", "PGDATABASE": "shop"}
     there = Settings({**elsewhere, **own, "PGSERVICE": "work"}, state=tmp_path).for_programs()
     assert {**elsewhere, **own}.items() <= there.items()
-    # The loader would follow the service, dbt the host.
+    # The loader would use the service, and dbt the host.
     assert "PGSERVICE" not in there
 
 
@@ -197,13 +197,13 @@ def test_what_was_interrupted_before_its_record_is_mended_or_stopped(
                     stack.start_warehouse(owner)
             assert postgres.is_running()
             if owner == "run":
-                # As its `finally` does.
+                # Like the `finally` of the job.
                 stack.stop_started()
                 assert not postgres.is_running()
         postgres.start()
         with contextlib.closing(connect(postgres.env())):
             pass
-        # Who began it is not known: the next job stops it before it begins.
+        # Nobody knows who started it, so the next job stops it first.
         Stack(stack.settings).clear_leftovers()
         assert not postgres.is_running()
     finally:
@@ -231,7 +231,7 @@ def test_a_stand_in_for_another_day_replaces_the_running_one(tmp_path: Path) -> 
         record = later.processes.running("report_api")
         assert record is not None
         assert "--today 2024-03-10" in record.fingerprint
-        # It still belongs to whom it belonged to: the job that changed it does not end it.
+        # It keeps its owner: the job that restarted it does not end it.
         assert record.owner == "user"
         later.stop_started()
         assert later.processes.running("report_api")

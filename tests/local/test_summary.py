@@ -1,4 +1,4 @@
-"""What `make run` tells at its end."""
+"""The summary at the end of `make run`."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_a_customer_counts_once_a_week_whatever_was_bought(
     deliver(sunday, [order("4", sunday, customer_id=1, item_id=2, payment_amount=100)])
     dbt.run()
 
-    # Customer 1 is new for both items, so per item there would be three, and none returning.
+    # Customer 1 is new for both items. Counted per item, three would be new and none returning.
     weeks = re.search(
         r"^ +week +orders .*\n(.*)", summary(warehouse.env, [], Path("report.html")), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""One warehouse for all tests of files, emptied between them: making one takes a second."""
+"""All tests of files share a warehouse that is emptied between them: making one takes a second."""
 
 from collections.abc import Iterator
 

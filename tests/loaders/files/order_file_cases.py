@@ -1,4 +1,4 @@
-"""The table of files that go wrong, or look as if they might, and what has to become of each."""
+"""A table of wrong and suspicious files, each with the result it has to have."""
 
 import csv
 import gzip
@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What becomes of a file. Where a line is rejected, the rest of the delivery is loaded.
+# The outcomes. If a line is rejected, the rest of the delivery is loaded.
 LOADED, REJECTED, REFUSED = "loaded", "row rejected", "delivery refused"
 
 DAY = "2024-02-25"
@@ -15,7 +15,7 @@ HEADER = (
     ",item_id,item_name,quantity,payment_amount,status"
 )
 COLUMNS = HEADER.split(",")
-# One rejected line or two beside them are below the 5 % that refuse a delivery.
+# So many good lines that one or two rejected ones are below the 5 % that refuse a delivery.
 PLAIN_LINES = 40
 
 
@@ -23,8 +23,8 @@ PLAIN_LINES = 40
 class Case:
     """One file.
 
-    `says` is, by outcome: the value that `column` has in staging; the lines in quarantine with
-    their reasons; or the end of the one sentence that refuses the delivery. `counts` are received,
+    `says` depends on the outcome: the value of `column` in staging, the lines in quarantine with
+    their reasons, or the end of the sentence that refuses the delivery. `counts` are received,
     loaded, repeated and rejected.
     """
 
@@ -40,14 +40,14 @@ class Case:
 
 
 def values(uniq_id: str, /, **changed: str) -> dict[str, str]:
-    """The fields of an order line; those not named are a plain sale's."""
+    """Return the fields of an order line: a plain sale, except for the given values."""
     plain = [uniq_id, f"{DAY}T00:00:00", "1", "Казань", "100", "Вера", "Орлова"]
     plain += ["1", "Кефир 1%", "2", "180", "shipped"]
     return {**dict(zip(COLUMNS, ["1", *plain], strict=True)), **changed}
 
 
 def text(uniq_id: str, /, **changed: str) -> str:
-    """An order line as the service writes it."""
+    """Return an order line as the service writes it."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="").writerow(values(uniq_id, **changed).values())
     return buffer.getvalue()
@@ -71,12 +71,12 @@ def whole(
     unknown: Sequence[str] = (),
     days: tuple[str, str | None] = (DAY, None),
 ) -> Case:
-    """A file given byte by byte."""
+    """Return a case with the bytes of the whole file."""
     return Case(name, file, outcome, says, counts, "", unknown, *days)
 
 
 def line(name: str, line: bytes | str, outcome: str, says: str = "", column: str = "") -> Case:
-    """Plain lines below the one in question, which is line 2 (and those after it, if it breaks)."""
+    """Return a case whose tested line is line 2 (or more, if it breaks), with plain lines below."""
     raw = line.encode() if isinstance(line, str) else line
     file = joined(HEADER) + raw + b"\n" + joined(*plain_lines())
     rejected = says.count("line ") if outcome == REJECTED else 0
@@ -85,7 +85,7 @@ def line(name: str, line: bytes | str, outcome: str, says: str = "", column: str
 
 
 def row(name: str, column: str, value: str, outcome: str, says: str | None = None) -> Case:
-    """A line with one value in question; rejected for its column's sake, or kept as it is."""
+    """Return a case for one value: its column rejects it, or staging keeps it as it is."""
     if says is None:
         says = value if outcome == LOADED else f"line 2: {column}"
     return line(name, text("case", **{column: value}), outcome, says, column)
@@ -234,7 +234,7 @@ CASES: tuple[Case, ...] = (
         counts=ONE,
         unknown=("discount", "скидка"),
     ),
-    # Columns without a name are none, as a spreadsheet leaves them, as long as they hold no value.
+    # A spreadsheet leaves columns without a name. They are ignored as long as they hold no value.
     whole(
         "a comma at the end of every line",
         joined(f"{HEADER},", f"{text('case')},"),
@@ -308,7 +308,7 @@ CASES: tuple[Case, ...] = (
         LOADED,
         counts=ONE,
     ),
-    # The lines beside each other.
+    # Lines compared with each other.
     whole(
         "as many rejected as may be",
         joined(HEADER, "", *plain_lines(38), *["rejected"] * 2),
@@ -521,7 +521,7 @@ CASES: tuple[Case, ...] = (
     line("uniq_id blank", text(" \t "), REJECTED, "line 2: uniq_id"),
     line("longest uniq_id", text("a" * 32), LOADED),
     line("over-long uniq_id", text("a" * 33), REJECTED, "line 2: uniq_id"),
-    # Names: whatever they look like, they are text.
+    # Names are text, whatever they look like.
     row("drop table", "item_name", "'; drop table staging.user_order_log; --", LOADED),
     row("template", "item_name", "{{ this }} {% raw %} ${HOME}", LOADED),
     row("placeholder", "item_name", "%s %(item_name)s {} :name $1", LOADED),

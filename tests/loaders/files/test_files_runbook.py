@@ -1,4 +1,4 @@
-"""Guards the runbook: whatever an operator may read about files stands in it."""
+"""The runbook explains every message about files that an operator may read."""
 
 import re
 
@@ -28,7 +28,7 @@ def test_every_reason_is_explained(reason: str) -> None:
     "case", [case for case in CASES if case.outcome == REFUSED], ids=lambda case: case.name
 )
 def test_every_refusal_is_explained(case: Case) -> None:
-    """By a message of the tables, in which an ellipsis stands for what differs."""
+    """A message of the tables has to match; its ellipses stand for the varying parts."""
     messages = re.findall(r"^\| `([^`]+)`", RUNBOOK, re.MULTILINE)
     patterns = [re.escape(message).replace("…", ".*") for message in messages]
     said = case.says.replace(r"'\t'", "';'")

@@ -1,4 +1,4 @@
-"""Every file of the table, landed for real on top of a day that has order lines already."""
+"""Every file of the table is landed for real, on a day that has order lines already."""
 
 import re
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_what_becomes_of_the_file(
 
 
 def _previous_lines_kept(warehouse: Warehouse) -> Any:
-    """Lines of the day before the delivery: kept where the delivery leaves that day alone."""
+    """Count the lines from before the delivery that are still in staging."""
     return warehouse.value(
         """
         select count(*) from staging.user_order_log
@@ -92,7 +92,7 @@ def _stored(warehouse: Warehouse, column: str) -> Any:
 
 
 def _raw_line(file: bytes, number: int) -> str:
-    """A line of the file as quarantine keeps it."""
+    """Return a line of the file as quarantine keeps it."""
     raw = re.split(rb"\r\n|\r|\n", file)[number - 1]
     text = raw.decode("utf-8", "backslashreplace").replace("\0", r"\x00")
     return text[:MAX_LINE_LENGTH]

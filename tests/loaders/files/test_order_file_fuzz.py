@@ -1,4 +1,4 @@
-"""Files made of anything: no crash, no line unaccounted for, nothing unacceptable accepted."""
+"""Random files: nothing crashes, every line is counted, no bad line is accepted."""
 
 import re
 from collections import Counter
@@ -26,7 +26,7 @@ from loaders.order_file import (
 
 READER_EXAMPLES = 2000
 DATABASE_EXAMPLES = 60
-# The same examples every time: a red build has to mean that a change broke something.
+# The examples are always the same, so that a failure means that a change broke something.
 FUZZ = settings(
     deadline=None,
     derandomize=True,
@@ -51,7 +51,7 @@ FIELDS = st.one_of(
 
 @st.composite
 def lines(draw: st.DrawFn) -> bytes:
-    """An order line with some of its fields exchanged, or no order line at all."""
+    """Draw an order line with some fields replaced, or any other text."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.sampled_from([b"", b" \t", b"\x0c\xc2\xa0"]) | st.binary(max_size=60))
     changed = draw(
@@ -81,14 +81,14 @@ def files(draw: st.DrawFn) -> bytes:
 
 
 def lines_with_text(file: bytes) -> list[int]:
-    """The numbers of the lines of a file that are not blank, the header aside."""
+    """Return the numbers of the lines of a file that are not blank, without the header."""
     raws = re.split(rb"\r\n|\r|\n", file)
     texts = [raw.decode("utf-8", "surrogateescape") for raw in raws]
     return [number for number, text in enumerate(texts, 1) if number > 1 and text.strip()]
 
 
 def judged_lines(file: OrderFile) -> Iterator[JudgedLine]:
-    """Every line of a file, judged; those that the file gives as plain have to be acceptable."""
+    """Return every line of a file, judged; all plain lines have to be acceptable."""
     for lines in file:
         if isinstance(lines, JudgedLine):
             yield lines
@@ -103,7 +103,7 @@ def judged_lines(file: OrderFile) -> Iterator[JudgedLine]:
 
 
 def stored(warehouse: Warehouse) -> list[tuple[object, ...]]:
-    """The lines of staging as the file's rules know them: without a name is an empty name."""
+    """Return the lines of staging as the rules of the file give them: no name is an empty one."""
     names = ("city_name", "first_name", "last_name", "item_name")
     columns = (f"coalesce({name}, '')" if name in names else name for name in ORDER_COLUMNS)
     return sorted(warehouse.query(f"select {', '.join(columns)} from staging.user_order_log"))
@@ -150,7 +150,7 @@ def test_every_line_is_accepted_or_rejected_with_a_reason(tmp_path: Path, file: 
 def test_every_file_leaves_the_warehouse_in_balance(
     warehouse: Warehouse, deliver: Deliver, tmp_path: Path, file: bytes, max_rejected_share: float
 ) -> None:
-    """What one example loads is the previous data of the next."""
+    """The rows that one example loads are the previous data of the next."""
     path = tmp_path / "orders.csv"
     path.write_bytes(file)
     day = date.fromisoformat(DAY)
@@ -207,7 +207,7 @@ def test_postgresql_reads_plain_lines_as_the_rules_do(
 
 
 def test_plain_lines_are_found_wherever_they_stand(tmp_path: Path) -> None:
-    """Beside lines that are not plain, at the ends of what is read at a time, in one stretch."""
+    """Next to other lines, at the ends of the blocks that are read, and in one stretch."""
     plain, other = text("a"), text("b", item_name='"Наш"')
     for pattern in ("p" * 2000, "op" * 1000, "p" * 700 + "o" + "p" * 700, "b" + "pb" * 900 + "bbp"):
         path = tmp_path / "orders.csv"

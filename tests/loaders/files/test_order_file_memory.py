@@ -1,4 +1,4 @@
-"""Memory stays flat whatever the size of the file: landing, exporting and replaying it."""
+"""Landing, exporting and replaying a file take the same memory whatever its size."""
 
 import re
 import tracemalloc
@@ -15,7 +15,7 @@ from loaders.order_file import OrderFile
 SMALL, LARGE = 1_000, 300_000
 BOUND = 8 * 2**20
 
-# In a process of its own, whose peak is then that of these commands.
+# A separate process, so that its peak is that of these commands.
 COMMANDS = """
 import sys
 from loaders.__main__ import main

@@ -1,4 +1,4 @@
-"""Rejected lines: seen, exported, and judged again after a fix, as idempotently as any load."""
+"""Rejected lines: listed, exported, and judged again after a fix, any number of times."""
 
 import csv
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(warehouse: Warehouse, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a `quarantine` command; return what it prints, on the error output if it fails."""
+    """Run a `quarantine` command; return its output, or its error output if it fails."""
 
     def run(*arguments: Any, fails: bool = False) -> str:
         code = main(["quarantine", *map(str, arguments)])
@@ -60,7 +60,7 @@ def plain(number: int = 40) -> list[dict[str, Any]]:
 
 
 def correct(path: Path, **replacements: str) -> None:
-    """Edit an exported file as an operator would: `line_2="old -> new"`."""
+    """Edit an exported file like an operator: `line_2="old -> new"`."""
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     for line in lines:
@@ -107,7 +107,7 @@ def test_list_says_what_has_been_mended_by_a_later_delivery(deliver: Deliver, ru
     assert again not in run("list"), "one of two days is not enough"
     deliver(DAY, plain())
     assert again in run("list")
-    # An increment that came before: no history replaces it, but another increment would.
+    # An earlier increment: no history replaces it, but another increment would.
     assert again in refuse("2024-02-24", [order("a", "2024-02-30")], DAY)
     assert again not in refuse(DAY, wrong)
 
@@ -173,7 +173,7 @@ def test_corrected_lines_are_loaded_once(
     warehouse: Warehouse, deliver: Deliver, run: Run, tmp_path: Path
 ) -> None:
     lines = [
-        order("plain 00", DAY, quantity=-9),  # line 2: corrected, but not to what stands
+        order("plain 00", DAY, quantity=-9),  # line 2: corrected, but unlike staging
         order("b", DAY, payment_amount="1e5"),  # line 3: corrected
         order("c", DAY, payment_amount="1e5"),  # line 4: left as it is
         *plain(80),
@@ -342,7 +342,7 @@ def test_a_refused_delivery_is_replayed_as_a_whole_file(
         assert warehouse.query(LINES) == [("a", 5)]
     assert "): refused, its days delivered again since: " in run("list", "--delivery", 2)
 
-    # It belongs to its own time: what was delivered after it is newer, and stays.
+    # The corrected file counts as of its delivery's time: later deliveries are newer and stay.
     deliver(DAY, [order("newer", DAY)])
     assert "left alone 1 lines of days" in run("replay", "--delivery", 2, "--file", path)
     assert warehouse.query(LINES) == [("newer", 2)]
@@ -401,7 +401,7 @@ def test_corrections_that_cannot_be_read_change_nothing(
 def test_a_correction_is_judged_by_all_rules(
     warehouse: Warehouse, deliver: Deliver, run: Run, tmp_path: Path
 ) -> None:
-    """Lines that are not in quarantine, NUL bytes, no text, and a day the delivery is not about."""
+    """Lines that are not in quarantine, NUL bytes, no text, and a day outside the delivery."""
     deliver(DAY, [order(f"{n}", DAY, quantity=0) for n in range(3)] + plain(80))
     before = state(warehouse)
     path = tmp_path / "rejected.csv"

@@ -1,7 +1,7 @@
-"""A server on a real socket that does what its script says, one entry a request.
+"""A server on a real socket that follows a script with one entry for each request.
 
-An entry is a function of the open connection; `answer`, `raw`, `hang` and their like make them.
-After the last entry the last one is repeated. Every connection ends with its entry.
+An entry is a function of the open connection; `answer`, `raw`, `hang` and others make entries. The
+last entry is repeated for all further requests. Every connection ends with its entry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class FaultyServer:
-    """Listens on a port of its own and keeps every request head it was sent.
+    """Listens on a port of its own and keeps the head of every request.
 
     Args:
         opens_after: seconds during which connections are refused.
@@ -41,7 +41,7 @@ class FaultyServer:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.requests: list[str] = []
-        self.script: Sequence[Entry] = []  # known when all addresses are
+        self.script: Sequence[Entry] = []  # set once all addresses are known
         self._opens_after, self._tls = opens_after, tls
         self._socket = socket.socket()
         self._socket.bind((host, 0))
@@ -72,7 +72,7 @@ class FaultyServer:
         while not self._stopped.is_set():
             with contextlib.suppress(TimeoutError):
                 connection, _ = self._socket.accept()
-                # One at a time: the client asks one thing after the other.
+                # One connection at a time: the client sends one request after the other.
                 with contextlib.suppress(OSError):
                     self._serve(connection)
 
@@ -97,7 +97,7 @@ def answer(
     status: int = 200,
     headers: Mapping[str, str | None] | None = None,
 ) -> Entry:
-    """A well-formed answer; a header that is None is left out."""
+    """Return an entry that sends a well-formed answer; a header that is None is left out."""
     content = body if isinstance(body, bytes) else _text(body).encode()
     fields: dict[str, str | None] = {
         "Content-Type": "text/csv" if isinstance(body, str | bytes) else "application/json",
@@ -115,41 +115,41 @@ def _text(body: Any) -> str:
 
 
 def raw(data: bytes) -> Entry:
-    """These bytes, then an orderly end."""
+    """Return an entry that sends these bytes, then closes the connection."""
     return lambda connection: connection.sendall(data)
 
 
 def chunked(*chunks: bytes, ends: bool = True) -> Entry:
-    """An answer in chunks; without its end it was cut off."""
+    """Return an entry that sends an answer in chunks; without the end it is cut off."""
     data = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     return raw(head + data + (b"0\r\n\r\n" if ends else b""))
 
 
 def zipped(content: bytes, *, keep: float = 1) -> Entry:
-    """A gzip answer of which only a part is there, its length said to be that of the part."""
+    """Return an entry that sends a part of a gzip answer, with the length of that part."""
     packed = gzip.compress(content)
     return answer(packed[: int(len(packed) * keep)], headers={"Content-Encoding": "gzip"})
 
 
 def reset(data: bytes = b"") -> Entry:
-    """These bytes, then the connection is reset."""
+    """Return an entry that sends these bytes, then resets the connection."""
 
     def entry(connection: socket.socket) -> None:
         connection.sendall(data)
-        time.sleep(0.05)  # a reset overtakes what was not yet read
+        time.sleep(0.05)  # a reset would overtake bytes that were not read yet
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     return entry
 
 
 def without_tls(data: bytes) -> Entry:
-    """These bytes beneath an agreed TLS."""
+    """Return an entry that sends these bytes unencrypted after the TLS handshake."""
     return lambda connection: os.write(connection.fileno(), data)
 
 
 def hang(data: bytes = b"") -> Entry:
-    """These bytes, then nothing until the other side has had enough."""
+    """Return an entry that sends these bytes, then nothing until the other side gives up."""
 
     def entry(connection: socket.socket) -> None:
         connection.sendall(data)
@@ -159,7 +159,7 @@ def hang(data: bytes = b"") -> Entry:
 
 
 def drip(data: bytes, seconds: float, status: str = "200 OK") -> Entry:
-    """An answer of which one byte comes now and then."""
+    """Return an entry that sends an answer slowly, byte by byte."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
 
     def entry(connection: socket.socket) -> None:
@@ -172,14 +172,14 @@ def drip(data: bytes, seconds: float, status: str = "200 OK") -> Entry:
 
 
 def api_key_of(head: str) -> str | None:
-    """The key that a request carried."""
+    """Return the key in a request."""
     found = re.search(r"(?im)^x-api-key: (.*?)\r?$", head)
     return found and found[1]
 
 
 @contextlib.contextmanager
 def full_server() -> Any:
-    """The address of a server whose queue is full: a connection is neither made nor refused."""
+    """Yield the address of a server with a full queue: it neither accepts nor refuses."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind((LOOPBACK, 0))

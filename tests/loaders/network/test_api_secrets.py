@@ -1,4 +1,4 @@
-"""Settings that cannot be used are refused, and no secret is told to anybody."""
+"""Unusable settings are refused, and no secret is shown anywhere."""
 
 import logging
 import os
@@ -111,7 +111,7 @@ def test_no_program_tells_the_password_or_the_key(
         "wrong password": {"PGPASSWORD": PASSWORD},
         "refused": {"PGPORT": "1"},
         "no such host": {"PGHOST": "warehouse.invalid"},
-        # Every program heeds the one setting, and none goes on without.
+        # Every program obeys this setting, and none continues without TLS.
         "no TLS": {"PGSSLMODE": "require"},
     }[fault]
     # Undone before the database is dropped.
@@ -130,7 +130,7 @@ def test_no_program_tells_the_password_or_the_key(
         done = run_command(*program.format(folder=tmp_path).split(), check=False)
     assert done.returncode != 0
     said = done.stdout + done.stderr
-    # It got as far as the warehouse, and says what is wrong with it.
+    # The program reached the warehouse, and its message says what is wrong there.
     assert {
         "wrong password": "authentication failed",
         "refused": "refused",

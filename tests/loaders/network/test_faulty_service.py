@@ -1,4 +1,4 @@
-"""The client against a service that misbehaves, on real sockets. CASES is the whole story."""
+"""The client against a faulty service on real sockets. CASES lists all faults."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from loaders.settings import ReportApiSettings
 KEY = "5f55e6c0-e9e5-4a9c-b313-63c01fc31460"
 TASK, REPORT_ID, DAY = "MjAyNC0wMy0wMwlsb2NhbA==", "TWpBeU5DMHdNeTB3TXc=", dt.date(2024, 2, 25)
 CSV = b"id,uniq_id\n" + b"0,325ee6b36233114ec84e1cece938572e\n" * 100
-# Long enough for a busy machine, short enough for a whole table of them.
+# Long enough on a busy machine, short enough for the whole table.
 LIMITS = Limits(
     connect_seconds=0.5,
     silence_seconds=1,
@@ -67,7 +67,7 @@ FINE, RETRIED, TRANSIENT, TERMINAL = "fine", "retried, then fine", "transient", 
 
 @dataclass(frozen=True)
 class At:
-    """Where the three servers of a case are."""
+    """The addresses of the three servers of a case."""
 
     api: str
     storage: str
@@ -90,7 +90,7 @@ def wait(api: ReportApi, at: At, target: Path) -> Delivery:
 
 
 def wait_in_vain(api: ReportApi, at: At, target: Path) -> Delivery:
-    # Time for two looks, even on a busy machine.
+    # Time for two polls, even on a busy machine.
     return api.wait_for_report(TASK, deadline_seconds=2, poll_seconds=1.2)
 
 
@@ -103,7 +103,7 @@ def odd_increment(api: ReportApi, at: At, target: Path) -> Delivery:
 
 
 def file(api: ReportApi, at: At, target: Path) -> bytes:
-    # What an address may hold that is nobody's business.
+    # Parts of an address that must not be shown.
     storage = at.storage.replace("://", "://user:signature@")
     api.download(f"{storage}/orders.csv?signature=abc", target)
     return target.read_bytes()
@@ -118,21 +118,21 @@ def file_of_no_host(api: ReportApi, at: At, target: Path) -> str:
 
 
 def load(api: ReportApi, at: At, target: Path) -> object:
-    """As the DAG does it, down to the warehouse."""
+    """Load like the DAG, down to the warehouse."""
     return steps.upload(steps.get_increment(REPORT_ID, DAY))
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: what is asked, what the servers do, and what must come of it."""
+    """One row: the call, what the servers do, and the expected result."""
 
     name: str
     action: Action
     outcome: str
     script: list[Entry] | Callable[[At], list[Entry]] = field(default_factory=list)
-    says: str = ""  # part of the message, or if there is none of the requests
+    says: str = ""  # part of the message or, without one, of the requests
     requests: int = 1
-    # Of the server that is asked first: the storage for a file, else the API.
+    # The state of the server that is asked first: the storage for a file, else the API.
     server: str = "listening"
     storage: list[Entry] = field(default_factory=list)
     storage_requests: int = 0
@@ -158,7 +158,7 @@ def ready(at: At) -> list[Entry]:
 
 
 def after(*first: Entry) -> Callable[[At], list[Entry]]:
-    """These, then a good answer."""
+    """Return these entries, then a good answer."""
     return lambda at: [*first, *ready(at)]
 
 
@@ -171,12 +171,12 @@ def busy(status: int, retry_after: str | None = None) -> Entry:
 
 
 def in_two_seconds(connection: Any) -> None:
-    # Written when it is sent; such a date has whole seconds.
+    # Made when it is sent, because such a date has whole seconds.
     busy(429, email.utils.formatdate(time.time() + 2, usegmt=True))(connection)
 
 
 def delivery_of(name: str) -> Callable[[At], list[Entry]]:
-    """An increment whose address leads to the storage."""
+    """Return an increment with an address at the storage."""
     return lambda at: [
         answer(
             {
@@ -249,7 +249,7 @@ CASES = [
     Case("hung up, then fine", report, RETRIED, after(raw(b"")), requests=2),
     Case("reset before an answer", report, TRANSIENT, [reset()], "the connection broke", 3),
     Case("not HTTP at all", report, TRANSIENT, [raw(b"220 mail\r\n")], "the connection broke", 3),
-    # The answer arrives in part.
+    # Only a part of the answer arrives.
     Case("slow drip", report, TRANSIENT, [drip(b" " * 1000, 0.05)], "not here after 1 s"),
     Case("silence in mid-body", report, TRANSIENT,
          [hang(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{")], "cut off after 1 bytes"),
@@ -269,7 +269,7 @@ CASES = [
     Case("gzip bomb", report, TERMINAL, [zipped(b" " * 5_000_000)], "larger than 200000 bytes"),
     Case("another compression", report, TERMINAL,
          [answer("...", headers={"Content-Encoding": "br"})], "compressed in a way not asked for"),
-    # The service refuses, or is another one.
+    # The service refuses, or another service answers.
     Case("401", report, TERMINAL, [answer(ECHO, 401)], "HTTP 401: the key was refused"),
     Case("403", report, TERMINAL, [answer(ECHO, 403)], "HTTP 403: the key was refused"),
     Case("404", report, TERMINAL, [answer(status=404)], "/get_report: HTTP 404"),
@@ -286,7 +286,7 @@ CASES = [
     Case("certificate nobody vouches for", report, TERMINAL, ready,
          "TLS certificate is not accepted", 0, server="untrusted TLS"),
     Case("certificate of a known authority", report, FINE, ready, server="trusted TLS"),
-    # The answer does not say what it should.
+    # The answer has unexpected content.
     Case("no task_id", generate, TERMINAL, [answer({"status": "ok"})], "has no task_id"),
     Case("task_id a number", generate, TERMINAL, [answer({"task_id": 7})], "has no task_id"),
     Case("task_id of half a character", generate, TERMINAL, [answer({"task_id": "\ud800"})],
@@ -343,7 +343,7 @@ CASES = [
          "no increment for 2024-02-25: status SUCCESS, no increment_id"),
     Case("increment without data", increment, TERMINAL, [answer({"status": "SUCCESS"})],
          "no increment for 2024-02-25"),
-    # A second report is not asked for.
+    # The client does not ask for a second report.
     Case("POST, answer lost", generate, TRANSIENT, [raw(b"")], "the connection broke"),
     Case("POST, reset", generate, TRANSIENT, [reset()], "the connection broke"),
     Case("POST, no answer", generate, TRANSIENT, [hang()], "no answer in time"),
@@ -468,7 +468,7 @@ def test_what_comes_of_it(
         assert case.says in str(error)
         assert "\n" not in str(error) or case.action is load
         assert "signature" not in str(error)
-    # On its way to the API in its header, and nowhere else.
+    # The key is in the header of requests to the API, and nowhere else.
     assert all(api_key_of(head) == KEY and head.count(KEY) == 1 for head in calls)
     assert KEY not in "".join([*files, *others])
     told = [caplog.text, *capfd.readouterr(), repr(settings), repr(error)]
@@ -482,7 +482,7 @@ def test_what_comes_of_it(
 def servers(
     case: Case, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> Iterator[tuple[At, tuple[list[str], list[str], list[str]]]]:
-    """The API, the storage and another host; gives where they are and what they were sent."""
+    """Yield API, storage and another host: their addresses and the requests they got."""
     with ExitStack() as stack:
         tls = None
         if "TLS" in case.server:
@@ -508,7 +508,7 @@ def servers(
 
 
 def tls_context(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context with a certificate made for it, and the file that vouches for it."""
+    """Return a server's context with a new certificate, and the file of its authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "report API under test")])
     now = dt.datetime.now(dt.UTC)
