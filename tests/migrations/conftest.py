@@ -1,4 +1,4 @@
-"""Servers beside that of the whole test run."""
+"""Servers besides the one of the test run."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 
 @pytest.fixture(scope="session")
 def debian_15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """The oldest PostgreSQL that is supported, with the template of a prepared warehouse."""
+    """The oldest supported PostgreSQL, with the template of a prepared warehouse."""
     if not DEBIAN_15.exists():
         pytest.skip("Debian's postgresql-15 is not installed")
     folder = tmp_path_factory.mktemp("postgres15")

@@ -1,4 +1,4 @@
-"""A dump of staging is a backup of the warehouse, as docs/deploying.md says."""
+"""A dump of staging, made and restored as in docs/deploying.md, is a complete backup."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def run(command: str, server: EmbeddedPostgres, folder: Path) -> None:
     [
         ("server", "server", "-n staging"),
         ("server", "debian_15", "-n staging"),
-        # As of a warehouse that was taken over.
+        # As for a warehouse that was taken over.
         ("debian_15", "server", "-n staging -n mart"),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_dump_makes_the_same_marts_elsewhere_and_takes_the_next_delivery(
         run(dump.replace("-n staging", schemas), server, tmp_path)
     _drop_roles(here)
     with database(there, "template0") as warehouse:
-        # The server knows nobody that the dump names.
+        # The server has no account that the dump names.
         assert not warehouse.query("select from pg_roles where rolname in %s", (ROLES,))
         for command in restore:
             run(command, server, tmp_path)

@@ -1,4 +1,4 @@
-"""Migration 0007 on warehouses whose sales have the index from before."""
+"""Migration 0007 on warehouses whose sales have the earlier index."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ INDEXES = """
     order by 1
 """
 ALONE, ALL = ("(customer_id)",), ("(customer_id, date_id, refund_flag)",)
-# As dbt names it.
+# The name that dbt gives it.
 OF_DBT = 'create index "0123456789abcdef0123456789abcdef" on mart.f_sales (customer_id)'
 
 

@@ -1,4 +1,4 @@
-"""The room for refunded pieces, in a table that an earlier version has made."""
+"""The wider column for refunded pieces, in a table of an earlier version."""
 
 import importlib
 
@@ -16,7 +16,7 @@ TYPE = """
     ("before", "view", "after"),
     [
         ("numeric(20,0)", False, "numeric(38,0)"),
-        # A view of the shop's own stands in the way: everything else goes on.
+        # A view of the shop's own prevents the change. Everything else works.
         ("numeric(20,0)", True, "numeric(20,0)"),
         ("bigint", False, "bigint"),
     ],

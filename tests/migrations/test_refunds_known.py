@@ -1,4 +1,4 @@
-"""A ledger from before `refunds_known` gets it from headers, else from the days' order lines."""
+"""An old ledger gets `refunds_known` from headers, else from the order lines of the days."""
 
 import pytest
 from support import Warehouse, run_command

@@ -1,4 +1,4 @@
-"""The three roles, by connecting as each."""
+"""The three roles: a connection as each of them."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ STAGING = ("user_order_log", "delivery", "delivery_day", "quarantine")
 MODELS = {model.stem for model in ROOT.glob("dbt_project/models/mart/**/*.sql")}
 assert len(MODELS) > 5
 MARTS = MODELS - {"d_customer"} | {"d_customer_masked"}
-# As docs/runbook.md says it.
+# As in docs/runbook.md.
 SWITCH_OFF = f"""
     drop view mart.d_customer_masked;
     reassign owned by {TRANSFORMER} to current_user;
@@ -34,7 +34,7 @@ SWITCH_OFF = f"""
 
 
 class As:
-    """Connects as one of the roles; so does every program started meanwhile."""
+    """Connects as one of the roles; programs that are started meanwhile do the same."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch, self._owner = monkeypatch, os.environ["PGUSER"]
@@ -51,7 +51,7 @@ class As:
 
 @pytest.fixture
 def become(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[As]:
-    """Roles switched on, with passwords; switched off again as the runbook says."""
+    """Switch the roles on, with passwords; switch them off again as in the runbook."""
     create_roles()
     for role in (LOADER, TRANSFORMER, READER):
         warehouse.query(f"alter role {role} password 'password of {role}'")
@@ -133,7 +133,8 @@ def test_a_table_that_dbt_creates_later_is_read_at_once(
 
 
 def test_the_customers_cannot_be_rebuilt_in_the_open(become: As, warehouse: Warehouse) -> None:
-    # A new d_customer would be readable at once, names and all; the view keeps the old one.
+    # A new d_customer would be readable at once, with its names. The view prevents dropping the old
+    # one.
     become(TRANSFORMER)
     warehouse.query("alter table mart.f_sales drop constraint if exists f_sales_customer_id_fkey")
     with pytest.raises(psycopg2.errors.DependentObjectsStillExist, match="d_customer_masked"):
@@ -149,11 +150,11 @@ def test_what_later_migrations_create_is_within_reach(become: As, warehouse: War
     assert warehouse.value("select n from staging.later") == 1
     refused(warehouse, "select from mart.later")
     become.owner()
-    # The marts are handed over by calling again, which is harmless.
+    # Calling the command again hands the marts over, and does no harm.
     create_roles()
     become(TRANSFORMER)
     assert warehouse.value("select count(*) from mart.later") == 0
-    # What is no mart of this pipeline may show names.
+    # Relations that are no marts of this pipeline may show names.
     become(READER)
     refused(warehouse, "select from mart.later")
     refused(warehouse, "select from mart.d_customer")
@@ -172,7 +173,7 @@ def test_names_stay_hidden_whatever_was_there_before(
 
 @pytest.fixture
 def names_in_the_open(warehouse: Warehouse) -> None:
-    """A shop that shows names in its own ways, before there are roles."""
+    """A shop with relations of its own that show names, before there are roles."""
     warehouse.query("create view mart.own_view as select last_name from mart.d_customer")
     warehouse.query("create table mart.own_copy as select last_name from mart.d_customer")
     warehouse.query("grant select on mart.d_customer to public")
@@ -198,7 +199,7 @@ def test_roles_wait_for_the_marts(empty_database: Warehouse) -> None:
 def test_what_may_be_read_follows_from_the_list_of_marts(
     become: As, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As the owner's runs of dbt would make them.
+    # As the owner's runs of dbt would make these tables.
     warehouse.query("create table mart.f_later (item_id int)")
     warehouse.query("create table mart.d_buyer (customer_id int, last_name text)")
     (like, *_), columns = dbt_project.marts(), {"f_later": "item_id", "d_buyer": "last_name"}
@@ -264,7 +265,7 @@ def test_a_name_that_is_too_long_is_refused(
 ) -> None:
     for variable, value in server.env("postgres").items():
         monkeypatch.setenv(variable, value)
-    name = "й" * 31  # bytes count, of which a name may have 63
+    name = "й" * 31  # a name may have 63 bytes
     with closing(psycopg2.connect("")) as connection:
         connection.autocommit = True
         cursor = connection.cursor()

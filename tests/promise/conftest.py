@@ -1,4 +1,4 @@
-"""The count of what was tried against the promise."""
+"""Counts what was tried against the promise, and prints the numbers at the end."""
 
 from collections import Counter
 

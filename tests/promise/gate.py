@@ -1,7 +1,7 @@
-"""Stops a real process at a named point of its work, so that it can be killed or overtaken there.
+"""Stops a real process at a named point of its work, where it can be killed or overtaken.
 
-In the database a gate is an advisory lock that the test holds: a trigger, or the lock that the code
-itself takes, waits for it. Between client and service it is a proxy that stops answering.
+In the database a gate is an advisory lock that the test holds. A trigger waits for it, or the lock
+that the code itself takes. Between client and service a gate is a proxy that stops answering.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from support import ROOT, Warehouse, command
 
 
 class Gate:
-    """A closed gate in the database; `wait` until somebody stands before it, then `open` it."""
+    """A closed gate in the database: `wait` until a process has reached it, then `open` it."""
 
     def __init__(self, warehouse: Warehouse, key: str) -> None:
         self._warehouse = warehouse
@@ -31,7 +31,7 @@ class Gate:
         self._connection.commit()
 
     def waiting(self) -> list[int]:
-        """The backends that stand before the gate."""
+        """Return the backends that wait at the gate."""
         return [
             pid
             for (pid,) in self._warehouse.query(
@@ -43,7 +43,7 @@ class Gate:
         ]
 
     def wait(self, process: Started | DbtProcess, number: int = 1) -> None:
-        """Return when `number` of backends wait here."""
+        """Return when `number` backends wait here."""
         give_up_at = time.monotonic() + PATIENCE
         while len(self.waiting()) < number:
             assert process.poll() is None, "the process ended before it came to the gate"
@@ -55,7 +55,7 @@ class Gate:
 
 
 def wait_blocked(warehouse: Warehouse, number: int) -> None:
-    """Return when so many backends wait for an advisory lock, be it a gate's or the code's own."""
+    """Return when this many backends wait for an advisory lock, of a gate or of the code."""
     give_up_at = time.monotonic() + PATIENCE
     while (
         warehouse.value(
@@ -70,7 +70,7 @@ def wait_blocked(warehouse: Warehouse, number: int) -> None:
 
 @contextmanager
 def gate_on_lock(warehouse: Warehouse, name: str) -> Iterator[Gate]:
-    """A gate where the code takes the lock called `name`."""
+    """Yield a gate at the point where the code takes the lock `name`."""
     gate = Gate(warehouse, name)
     try:
         yield gate
@@ -80,7 +80,7 @@ def gate_on_lock(warehouse: Warehouse, name: str) -> Iterator[Gate]:
 
 @contextmanager
 def gate_on_table(warehouse: Warehouse, event: str, table: str) -> Iterator[Gate]:
-    """A gate before or after what `event` says happens to a table, or at the `commit` after it."""
+    """Yield a gate before or after an event on a table, or at the commit that follows the event."""
     gate = Gate(warehouse, "gate")
     warehouse.query(
         "create or replace function stand_at_gate() returns trigger language plpgsql as $$ begin"
@@ -100,7 +100,7 @@ def gate_on_table(warehouse: Warehouse, event: str, table: str) -> Iterator[Gate
         yield gate
     finally:
         gate.open()
-        # A killed client's backend notices within seconds, and holds the table until then.
+        # The backend of a killed client holds the table until it notices, after some seconds.
         warehouse.query(f"drop trigger gate on {table}")
 
 
@@ -120,16 +120,16 @@ class Started(subprocess.Popen[bytes]):
 
 
 def kill(process: Started | DbtProcess, how: signal.Signals = signal.SIGKILL) -> None:
-    """End a process as a crash would, and wait for its end."""
+    """Kill a process and wait for its end."""
     assert process.poll() is None, "it had ended by itself"
     process.send_signal(how)
     process.wait(PATIENCE)
 
 
 class StoppingProxy:
-    """Passes calls on to the service until one whose path holds `stop_at`; that one hangs.
+    """Passes calls on to the service until the path of one holds `stop_at`; that call hangs.
 
-    With `halfway` the first half of its answer is sent before.
+    With `halfway` the proxy first sends half of the answer.
     """
 
     def __init__(self, service: str, stop_at: str, *, halfway: bool = False) -> None:
@@ -142,7 +142,7 @@ class StoppingProxy:
                 body = b""
                 stops = stop_at in self.path
                 if halfway or not stops:
-                    # The service puts the address it was called by into its answers.
+                    # The service puts the address of the call into its answers.
                     names = ("X-Nickname", "X-Cohort", "X-Project", "X-API-KEY", "Host")
                     headers = {name: self.headers[name] for name in names if self.headers[name]}
                     request = urllib.request.Request(

@@ -1,4 +1,4 @@
-"""Runs at the same time: whoever overtakes whom, the marts are those of a fresh build."""
+"""Parallel runs: in every order of their steps the marts equal a fresh build."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ def ended_well(*processes: Started | DbtProcess) -> None:
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
 def test_one_day_twice_at_once(shop: KnownShop, tmp_path: Path, isolation: str) -> None:
-    """Whatever the database gives to those who do not ask."""
+    """With every default isolation level of the database."""
     shop.warehouse.query(
         f"alter database {DATABASE} set default_transaction_isolation = '{isolation}'"
     )
@@ -31,7 +31,7 @@ def test_one_day_twice_at_once(shop: KnownShop, tmp_path: Path, isolation: str) 
     with gate_on_table(shop.warehouse, "before insert", "mart.f_sales") as gate:
         first = DbtProcess(*variables, folder=tmp_path)
         gate.wait(first)
-        # The first has read its batch. What is delivered now, only the second sees.
+        # The first run has read its batch. Only the second sees lines that are delivered now.
         shop.deliver(day, lines(day, seed=1, count=20))
         second = DbtProcess(*variables, folder=tmp_path)
         wait_blocked(shop.warehouse, 2)
@@ -46,7 +46,7 @@ def test_two_days_of_a_week_at_once(shop: KnownShop, tmp_path: Path) -> None:
     with gate_on_table(shop.warehouse, "before insert", "mart.f_customer_retention") as gate:
         first = DbtProcess("--vars", f"{{ds: {WEEK[0]}}}", folder=tmp_path)
         gate.wait(first)
-        # The first has read the week without the second day, and not written it yet.
+        # The first run has read the week without the second day, and has not written it yet.
         second = DbtProcess("--vars", f"{{ds: {WEEK[1]}}}", folder=tmp_path)
         wait_blocked(shop.warehouse, 2)
         gate.open()
@@ -85,7 +85,7 @@ def test_two_first_builds_on_an_empty_schema(
         shop.deliver(day, lines(day))
     with gate_on_lock(empty_database, "mart.d_item") as gate:
         builds = [DbtProcess("--vars", f"{{ds: {day}}}", folder=tmp_path) for day in WEEK[:2]]
-        # Both have looked and found no table.
+        # Both runs have looked and found no table.
         gate.wait(builds[0], number=2)
         gate.open()
         ended_well(*builds)

@@ -1,4 +1,4 @@
-"""Kills at named points from before the download to after the last model; then a plain re-run."""
+"""Kills at named points, from before the download to after the last model; then a plain re-run."""
 
 import os
 import signal
@@ -70,7 +70,7 @@ def delivered(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[KnownShop]:
-    """A warehouse with a day that the report service holds other orders for."""
+    """A warehouse with a day for which the report service has other orders."""
     folder = tmp_path_factory.mktemp("temporary")
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -86,7 +86,7 @@ def delivered(
 def stopped_at(
     warehouse: Warehouse, point: tuple[str, str], begin: Callable[[], Started | DbtProcess]
 ) -> Iterator[Started | DbtProcess]:
-    """Give the process when it has come to the point; what stopped it is gone afterwards."""
+    """Yield the process when it has reached the point; afterwards remove what stopped it."""
     kind, where = point
     with ExitStack() as stack:
         gate = stack.enter_context(
@@ -106,14 +106,14 @@ def service() -> ReportService:
 
 
 def assert_no_orphans(warehouse: Warehouse) -> None:
-    """A killed run leaves no table, no lock, and no file where the tests let it put one."""
+    """Check that a killed run leaves no table, no lock, and no temporary file."""
     give_up_at = time.monotonic() + 30
     while orphans := warehouse.query(
         "select relname::text from pg_class where relname like '%%dbt_tmp%%' union all"
         " select objid::text from pg_locks where locktype = 'advisory' and database ="
         " (select oid from pg_database where datname = current_database())"
     ):
-        # The backend of a killed client needs some seconds to notice.
+        # The backend of a killed client notices after some seconds.
         assert time.monotonic() < give_up_at, orphans
         time.sleep(0.2)
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
@@ -122,7 +122,7 @@ def assert_no_orphans(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize(
     ("point", "how"),
     [(point, signal.SIGKILL) for point in LOADER_POINTS]
-    # SIGTERM is tried where it differs: on the network, waiting, and at the end.
+    # SIGTERM is tried where it makes a difference: on the network, while waiting, and at the end.
     + [
         (point, signal.SIGTERM)
         for point, (kind, _) in LOADER_POINTS.items()
@@ -158,7 +158,7 @@ def test_a_killed_load_changes_nothing_and_is_loaded_again(
             ) as process:
                 kill(process, how)
         assert_no_orphans(warehouse)
-        # A commit that has been asked for is carried out, whoever has died.
+        # PostgreSQL carries out a requested commit even if the client has died.
         if kind != "commit":
             assert warehouse.marts() == before
         Started(*load, folder=tmp_path).ended_well()
@@ -244,7 +244,7 @@ def test_in_the_middle_of_a_copy(
 ) -> None:
     warehouse = delivered.warehouse
     before = warehouse.marts()
-    # Larger than the pipe, so that the copy waits for a writer that has stopped.
+    # Larger than the pipe, so that COPY waits for the stopped writer.
     big = [order(f"{number:032}", DAY) for number in range(100_000)]
     path = write_orders(tmp_path / "big.csv", big)
     script = (
@@ -287,7 +287,7 @@ def test_in_the_middle_of_a_copy(
 
 @pytest.mark.parametrize("table", ["staging.user_order_log", "mart.f_sales"])
 def test_a_full_disk(delivered: KnownShop, dbt: Dbt, table: str) -> None:
-    """Simulated: the error PostgreSQL raises when it cannot extend a table."""
+    """Simulated by the error that PostgreSQL raises if it cannot extend a table."""
     warehouse = delivered.warehouse
     before = warehouse.marts()
     warehouse.query(

@@ -18,9 +18,9 @@ from local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.faults
 
-# In so many tests, for several processes to share.
+# Divided into this many tests, so that several processes share them.
 SEQUENCES, SHARDS = 40, 8
-# Over the turn of an ISO year, of a month and of two weeks.
+# Across the turn of an ISO year, of a month and of two weeks.
 FIRST_DAY = date(2024, 12, 27)
 DAYS = [str(FIRST_DAY + timedelta(days=number)) for number in range(6)]
 
@@ -44,7 +44,7 @@ def order_lines(draw: st.DrawFn, day: str) -> dict[str, Any]:
 
 
 def files(*days: str) -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Order lines of these days; a uniq_id stands once a day."""
+    """Draw order lines of these days; a uniq_id occurs once a day."""
     return st.tuples(
         *(
             st.lists(order_lines(day), max_size=5, unique_by=lambda line: line["uniq_id"])
@@ -64,7 +64,7 @@ histories = st.tuples(day_numbers, day_numbers).flatmap(
     )
 )
 runs = st.tuples(day_numbers, day_numbers).map(lambda ends: ("run", min(ends), max(ends)))
-# A run that dies between its facts, or a load before its commit, leaves what a kill there leaves.
+# A run that dies between its facts, or a load before its commit, has the effect of a kill there.
 deaths = st.tuples(
     st.just("death"), day_numbers, st.sampled_from(["d_item", "f_sales", "f_customer_retention"])
 )
@@ -98,7 +98,7 @@ def test_any_sequence_ends_in_the_fresh_build(
 ) -> None:
     tried: Counter[str] = Counter()
 
-    # Its seed gives each shard sequences of its own, the same in every run.
+    # The seed gives each shard other sequences, which are the same in every run.
     @seed(shard)
     @settings(
         max_examples=SEQUENCES // SHARDS,
@@ -118,7 +118,7 @@ def test_any_sequence_ends_in_the_fresh_build(
                 elif step[0] in ("increment", "history"):
                     delivered = step
                 take(step, shop, dbt_parsed)
-            # Whatever was left half done: every day is run again, in any case and order.
+            # Every day is run again, in any order, whatever was left unfinished.
             for first, last in last_runs:
                 dbt_parsed.run(ds_start=DAYS[first], ds_end=DAYS[last])
             shop.assert_marts_equal_a_fresh_build()
@@ -139,7 +139,7 @@ def take(step: tuple[Any, ...], shop: KnownShop, dbt: Dbt) -> None:
         case ("history", (first, last), lines):
             shop.deliver(DAYS[first], lines, DAYS[last])
         case ("empty file", day):
-            # Nobody has said that it is meant.
+            # The file is not marked as meant to be empty.
             if shop.days.get(date.fromisoformat(DAYS[day])):
                 with pytest.raises(DeliveryRefused, match="would empty"):
                     shop._deliver(DAYS[day], [])
@@ -157,7 +157,7 @@ def take(step: tuple[Any, ...], shop: KnownShop, dbt: Dbt) -> None:
 
 
 class dying:
-    """While it lasts, every transaction that writes to the table dies at its commit."""
+    """Let every transaction that writes to the table fail at its commit."""
 
     def __init__(self, warehouse: Warehouse, table: str) -> None:
         self._warehouse, self._table = warehouse, table

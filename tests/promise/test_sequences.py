@@ -1,4 +1,4 @@
-"""Repeated, reordered, corrected and emptied days: the marts are those of a fresh build."""
+"""Repeated, reordered, corrected and emptied days: the marts equal a fresh build."""
 
 import random
 
@@ -36,7 +36,7 @@ def test_a_corrected_file_changes_removes_and_adds_lines(shop: KnownShop, dbt: D
     day = WEEK[0]
     delivered = [
         order("changed", day, quantity=1, item_name="first name"),
-        # The only line of its item, city and customer: they go with it.
+        # The only line of its item, city and customer, which disappear with it.
         order("removed", day, item_id=9, city_id=9, customer_id=9),
     ]
     shop.deliver(day, delivered)

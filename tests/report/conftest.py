@@ -1,4 +1,4 @@
-"""Pages of shops in every state, and a real browser to look at them."""
+"""Pages of shops in every state, and a real browser to open them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,7 +34,7 @@ def page_of(
     dbt_parsed: Dbt,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> PageOf:
-    """Return what makes the page of a shop in the state named, once."""
+    """Return a function that makes the page of a shop in the named state, once."""
     folder = tmp_path_factory.mktemp("pages")
 
     def make(state: str) -> Path:
@@ -63,7 +63,7 @@ def demo_warehouse(
 
 @pytest.fixture
 def look(browser: Browser, page_of: PageOf) -> Iterator[Look]:
-    """Open the page of a state, or a file; afterwards nothing was asked or complained of."""
+    """Open the page of a state, or a file; at the end check for requests and errors."""
     with ExitStack() as stack:
         screens = []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 from screens import CHROMIUM, FLAGS
 
-# From the head to the first items.
+# The picture shows the head to the first items.
 WIDTH, HEIGHT = 1200, 1232
 
 

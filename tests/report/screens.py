@@ -1,4 +1,4 @@
-"""What the tests see of a page in the browser."""
+"""A page in the browser, as tests see it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ FLAGS = [
 
 
 class Screen:
-    """A page in the browser. What it asks of the network or complains of is kept."""
+    """A page in the browser. It keeps requests to the network and errors."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -29,18 +29,18 @@ class Screen:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def text(self, selector: str) -> str:
-        """What stands there, in one line with plain spaces."""
+        """Return the text in one line with plain spaces."""
         return " ".join(self.page.locator(selector).first.inner_text().split())
 
     def table(self, selector: str) -> list[list[str]]:
-        """The cells of a table, row by row; a cell's small print is parted by a bar."""
+        """Return the cells of a table by rows; a bar precedes a cell's small print."""
         rows: list[list[str]] = self.page.eval_on_selector(
             selector, "table => [...table.rows].map(row => [...row.cells].map(c => c.innerText))"
         )
         return [[_plain(cell) for cell in row] for row in rows]
 
     def choose(self, **values: str) -> None:
-        """Set filters by what their options say."""
+        """Set filters by the texts of their options."""
         for name, label in values.items():
             self.page.locator(f"#{name}").select_option(label=label)
 

@@ -1,4 +1,4 @@
-"""Shops in every state that the page must show, delivered for real and built by dbt."""
+"""Shops in every state that the page has to show, landed for real and built by dbt."""
 
 import random
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Lines = list[dict[str, Any]]
 
 
 class Shop:
-    """Deliveries to one warehouse, day by day."""
+    """A shop that delivers to one warehouse, day by day."""
 
     def __init__(self, warehouse: Warehouse, dbt: Dbt, folder: Path) -> None:
         self.warehouse, self._dbt = warehouse, dbt
@@ -50,7 +50,7 @@ class Shop:
 
 
 def lines(day: date, count: int, *, items: int = 4, customers: int = 60, **values: Any) -> Lines:
-    """Some orders of a day, one in ten of them a refund; items differ in who comes back."""
+    """Return orders of a day, a tenth of them refunds; items differ in returning customers."""
     chance = random.Random(str(day))
     return [
         order(
@@ -68,7 +68,7 @@ def lines(day: date, count: int, *, items: int = 4, customers: int = 60, **value
 
 
 def demo(shop: Shop, today: date = date(2024, 3, 3), **options: Any) -> None:
-    """What `make run` lands: the stand-in's history and a week of increments."""
+    """Land what `make run` lands: the stand-in's history and a week of increments."""
     source, task = GeneratedSource(**options), SimpleNamespace(report_id="report")
     window = Window(today)
 
@@ -96,7 +96,7 @@ def demo(shop: Shop, today: date = date(2024, 3, 3), **options: Any) -> None:
 
 
 def year(shop: Shop) -> None:
-    """Half a year, refunds known throughout but for two days, a week missing, restatements."""
+    """Half a year with restatements, two days of unknown refunds, and a missing week."""
     for number in range(26 * 7 - 2):
         day = MONDAY + timedelta(days=number)
         if number // 7 != 9:
@@ -115,7 +115,7 @@ _RESTATEMENTS = """
 
 
 def empty(shop: Shop) -> None:
-    """Nothing was ever delivered."""
+    """No day was ever delivered."""
     shop.build()
 
 
@@ -133,14 +133,14 @@ def one_week(shop: Shop) -> None:
 
 
 def no_complete_week(shop: Shop) -> None:
-    """Parts of two weeks."""
+    """Parts of two weeks were delivered."""
     for number in range(3, 10):
         shop.day(day := MONDAY + timedelta(days=number), lines(day, 30))
     shop.build()
 
 
 def refunds_unknown(shop: Shop) -> None:
-    """Three weeks of which no delivery told a status."""
+    """Three weeks whose deliveries have no status."""
     for number in range(21):
         day = MONDAY + timedelta(days=number)
         shop.day(day, lines(day, 30), known=False)
@@ -148,7 +148,7 @@ def refunds_unknown(shop: Shop) -> None:
 
 
 def hostile(shop: Shop) -> None:
-    """Names that want to be markup, script or formula; an item without a name."""
+    """Names that look like markup, script or formula; an item without a name."""
     for number in range(21):
         day = MONDAY + timedelta(days=number)
         named = lines(day, 60, items=7, customers=400)
@@ -158,7 +158,7 @@ def hostile(shop: Shop) -> None:
     shop.build()
 
 
-# 300 items in 104 weeks, each followed for ten: written into the marts themselves, since landing so
+# 300 items in 104 weeks, each followed for ten. Written into the marts directly, because landing so
 # many order lines would take minutes.
 _AT_THE_CAP = """
     insert into mart.d_item (item_id, item_name)
@@ -227,5 +227,5 @@ STATES: dict[str, Callable[[Shop], None]] = {
 
 
 def render() -> str:
-    """The page of the warehouse that PG* name."""
+    """Return the page of the warehouse that PG* name."""
     return page.render(marts.read(), MADE_AT)

@@ -1,4 +1,4 @@
-"""The page as a person uses it: languages, keyboard, paper, small screens, a hostile shop."""
+"""The page in use: languages, keyboard, paper, small screens, a hostile shop."""
 
 import csv
 import io
@@ -98,7 +98,7 @@ def test_the_arrow_keys_move_between_cells_and_the_tip_follows(look: Look) -> No
     assert "Порошок стиральный, 2024-W09: 4,550 refunded of" in tip.inner_text()
     assert "6/7 days" in tip.inner_text()
     assert screen.page.locator("#refunds-table td[tabindex='0']").count() == 1
-    # One stop: the next Tab leaves the table, and coming back finds the cell.
+    # One tab stop: the next Tab leaves the table, and Shift+Tab returns to the cell.
     press("Shift+Tab")
     press("Tab")
     assert "Порошок стиральный, 2024-W09" in tip.inner_text()
@@ -124,7 +124,7 @@ def test_sorting_folding_and_choosing_work_by_keyboard_and_keep_the_focus(look: 
     press("ArrowDown")
     assert "within 2 weeks" in screen.text("#answer")
     assert screen.page.evaluate(focus) == "within"
-    # A link keeps what was chosen.
+    # A link keeps the choices.
     screen.page.reload()
     assert "within 2 weeks" in screen.text("#answer")
 
@@ -141,7 +141,7 @@ def test_russian_and_english(look: Look) -> None:
     assert page.locator("html").get_attribute("lang") == "en"
     assert re.fullmatch(r"\d,\d{3}", page.locator("#tile-customers .value").inner_text())
     assert "31.7% of" in page.locator("#answer").inner_text()
-    # No sentence was forgotten: without the items' names nothing Russian is left.
+    # Every sentence is translated: without the items' names no Russian text is left.
     english = screen.text("#app")
     names = {row[0].split("|")[0] for row in screen.table("#refunds-table")[1:]}
     for name in names:
@@ -229,7 +229,7 @@ def test_the_content_security_policy_holds(look: Look) -> None:
         "script-src-elem", "script-src-elem", "style-src-elem",
     ]  # fmt: skip
     assert screen.page.evaluate("window.hacked") is None
-    # Provoked here; elsewhere neither is allowed.
+    # Provoked here; in other tests neither is allowed.
     screen.complaints.clear()
     del screen.requests[1:]
 
@@ -246,7 +246,7 @@ def test_it_prints(look: Look, state: str, tmp_path: Path) -> None:
         ["pdftotext", "-layout", paper, "-"], capture_output=True, text=True, check=True
     ).stdout
     pages = text.split("\f")
-    # A table that goes on overleaf has its heads there again.
+    # A table repeats its heads on the next page.
     headed = [page for page in pages if "Twice in a" in page and "Refunded" in page]
     assert len(headed) >= 2
     for words in (
@@ -263,7 +263,7 @@ def test_it_prints(look: Look, state: str, tmp_path: Path) -> None:
 
 
 def test_it_is_drawn_within_half_a_second_at_the_cap(look: Look) -> None:
-    """Opened anew, and again in the other language; in CPU seconds of the page's one thread."""
+    """Opened, and drawn again in the other language; in CPU seconds of the page's one thread."""
     screen = look("at_the_cap")
     session = screen.page.context.new_cdp_session(screen.page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})

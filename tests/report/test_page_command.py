@@ -33,7 +33,7 @@ def week(warehouse: Warehouse, dbt: Dbt, tmp_path: Path) -> Warehouse:
 
 @pytest.fixture
 def reader(week: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The reader's account for everything that connects."""
+    """Let every connection use the reader's account."""
     create_roles()
     week.query(f"alter role {READER} password 'of the reader'")
     with pytest.MonkeyPatch.context() as patch:
@@ -95,7 +95,7 @@ def test_a_page_that_does_not_fit_on_the_disk_leaves_the_old_one(
     path = tmp_path / "pages" / "report.html"
     path.parent.mkdir()
     path.write_text("the old page")
-    limit = 20_000  # bytes; the page is larger
+    limit = 20_000  # in bytes; the page is larger
     done = subprocess.run(
         command("python", "-m", "report", "--output", str(path)),
         cwd=ROOT,
@@ -109,7 +109,7 @@ def test_a_page_that_does_not_fit_on_the_disk_leaves_the_old_one(
 
 
 def test_the_page_is_one_snapshot(week: Warehouse) -> None:
-    """A run that commits while the page is read is not seen by half."""
+    """The page never shows half of a run that commits while it is read."""
     waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
     with closing(week.connect()) as run, ThreadPoolExecutor() as pool:
         run.cursor().execute("lock table mart.f_item_cohort; delete from mart.f_item_cohort")
@@ -133,7 +133,7 @@ def test_the_policy_names_the_script_and_the_style_of_the_page(week: Warehouse) 
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    # The data cannot end the element they stand in.
+    # The data cannot end their HTML element.
     (data,) = re.findall(r'id="data">(.*?)</script>', content, re.DOTALL)
     assert not set("<>&") & set(data)
     assert json.loads(data)["items"][0]["name"] == "</script><b>&"
@@ -157,7 +157,7 @@ def test_both_languages_say_the_same() -> None:
             assert set(text) == {"one", "other"}
             assert set(russian[key]) == {"one", "few", "many", "other"}
     assert len(texts["en"]["defs"]) == len(texts["ru"]["defs"])
-    # Every text is used, and none is missing.
+    # All texts are used, and no text is missing.
     files = [*room.glob("script/*.js"), room / "totals.py", room / "page.html.j2"]
     written = "".join(file.read_text(encoding="utf-8") for file in files)
     names = {key.removesuffix("Item") for key in english}

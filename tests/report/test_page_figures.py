@@ -1,4 +1,4 @@
-"""Every figure on the page equals what SQL says of `mart.f_sales`, for all items and for one."""
+"""Every figure on the page equals one by SQL from `mart.f_sales`, for all items and for one."""
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -40,7 +40,7 @@ def tenths(value: float) -> str:
 
 
 def interval(k: int, n: int) -> str:
-    """Wilson's: the two true shares p for which k of n lies just 1.96 deviations off."""
+    """Return Wilson's interval: the shares p from which k of n is exactly 1.96 deviations away."""
     z2, p = NormalDist().inv_cdf(0.975) ** 2, k / n
     # (p - x)² = z² x (1 - x) / n, as a x² + b x + c = 0
     a, b, c = 1 + z2 / n, -2 * p - z2 / n, p * p
@@ -53,7 +53,7 @@ def whole(value: int | Decimal) -> str:
 
 
 class Truth:
-    """The figures by SQL, for the shop (`item` None) or one item."""
+    """The figures by SQL, for the shop (`item` is None) or for one item."""
 
     def __init__(self, warehouse: Warehouse, item: int | None) -> None:
         self._warehouse = warehouse
@@ -64,7 +64,7 @@ class Truth:
         return row
 
     def week(self, week: str) -> tuple[int, int, Decimal, Decimal]:
-        """Customers, those of their first order, revenue, revenue of those."""
+        """Return customers, first-time customers, revenue, and revenue of first-time customers."""
         return tuple(
             self.row(
                 """
@@ -82,7 +82,7 @@ class Truth:
         )
 
     def back(self, firsts: Sequence[str], horizon: int, *, by_item: bool = False) -> Any:
-        """Customers whose first order is in one of the weeks, and those of them back."""
+        """Return the customers with a first order in one of the weeks, and how many were back."""
         n = k = 0
         for first in firsts:
             following = WEEKS[WEEKS.index(first) + 1 :][:horizon]
@@ -101,7 +101,7 @@ class Truth:
         return n, k
 
     def twice(self, weeks: Sequence[str]) -> Any:
-        """Customers of an item in a week, and those with more than one order of it in it."""
+        """Return customers of an item in a week, and those with more than one order of it."""
         return self.row(
             """
             select count(*), count(*) filter (where number > 1) from (
@@ -113,7 +113,7 @@ class Truth:
         )
 
     def money(self, weeks: Sequence[str]) -> Any:
-        """Revenue; revenue of the days whose refunds are known; refunded."""
+        """Return revenue, revenue of the days with known refunds, and the refunded amount."""
         return self.row(
             """
             select coalesce(sum(payment_amount) filter (where not refund_flag), 0),
@@ -298,7 +298,7 @@ def test_the_page_says_where_its_figures_come_from(
 def test_the_page_finds_the_item_that_brings_customers_back(
     demo_warehouse: Warehouse, demo: Path, look: Look
 ) -> None:
-    """The stand-in lets one item win the most followers: the answer is there to be found."""
+    """In the stand-in one item wins the most followers, and the page has to name it."""
     n, k = Truth(demo_warehouse, KEFIR_ID).back(COMPLETE[:2], 1)
     answer = look(demo).text("#answer")
     assert answer.startswith(

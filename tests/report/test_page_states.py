@@ -1,4 +1,4 @@
-"""What the page says in every state that a warehouse can be in."""
+"""The texts of the page for every state of a warehouse."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_a_state_is_told(look: Look, state: str) -> None:
     text = f"{screen.text('#head')} {screen.text('#app')}"
     assert [sentence for sentence in SENTENCES[state] if sentence not in text] == []
     assert not [word for word in ("NaN", "undefined", "null", "Infinity") if word in text]
-    # No figure of what nobody knows: nothing is zero that was not counted.
+    # Unknown figures are not shown, and not shown as zero.
     if state == "refunds_unknown":
         assert {row[-1] for row in screen.table("#refunds-table")[1:]} == {"?"}
         assert {row[-1] for row in screen.table("#items-table")[1:]} == {"unknown"}
@@ -48,7 +48,7 @@ def test_few_data_is_labelled_and_ranked_last(look: Look) -> None:
     assert few == sorted(few) and len(set(few)) == 2
     assert ["few data" in row[0] for row in rows] == few
     assert [row[0][0].isdigit() for row in rows] == [not one for one in few]
-    # One of them has a greater share than the first: it would lead, were it ranked.
+    # One of them has a greater share than the first item. If it were ranked, it would lead.
     rates = [float(row[1].split("%")[0]) for row in rows]
     assert max(rates) != rates[0]
     assert screen.text("#answer").startswith(rows[0][0].split(". ")[1])
@@ -76,7 +76,7 @@ def test_the_last_restatements_are_listed_latest_first(look: Look) -> None:
 
 
 def test_the_caps_leave_out_no_total(look: Look) -> None:
-    """The mean holds all 300 items of the 53 weeks, of which 49 have four complete weeks after."""
+    """The mean has all 300 items in the 49 of 53 weeks that four complete weeks follow."""
     screen = look("at_the_cap")
     *rows, mean = screen.table("#items-table")[1:]
     assert len(rows) == 50

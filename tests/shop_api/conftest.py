@@ -1,4 +1,4 @@
-"""The stand-in on a thread: one for the tests that only ask, or one made to measure."""
+"""The stand-in on a thread: a common one for tests that only read, or one with own settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ StartShop = Callable[..., ShopClient]
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[ShopClient]:
-    """Generated orders; reports finish at once."""
+    """A shop with generated orders, whose reports finish at once."""
     source = GeneratedSource()
     with serve(Shop(source, today=TODAY, api_key=KEY, running_seconds=0)) as base_url:
         yield ShopClient(base_url)
@@ -26,7 +26,7 @@ def shop() -> Iterator[ShopClient]:
 
 @pytest.fixture
 def start_shop() -> Iterator[StartShop]:
-    """Starts a shop with the given settings; it is stopped after the test."""
+    """A function that starts a shop with the given settings until the end of the test."""
     with ExitStack() as stack:
 
         def start(source: Any = None, **settings: Any) -> ShopClient:

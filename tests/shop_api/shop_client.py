@@ -1,4 +1,4 @@
-"""A caller of the stand-in that hides nothing: plain requests, plain answers."""
+"""A caller of the stand-in, with plain requests and plain answers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import requests
 KEY = "key-of-the-tests"
 TODAY = date(2024, 3, 3)
 HEADERS = {"X-Nickname": "tester", "X-Cohort": "7", "X-Project": "True", "X-API-KEY": KEY}
-SECONDS = 10  # no call takes that long unless something hangs
+SECONDS = 10  # a call takes this long only if something hangs
 
 
 @dataclass
 class Clock:
-    """A real time that the test moves by hand."""
+    """A clock that the test moves by hand."""
 
     now: datetime = datetime(2026, 5, 6, 12, 0, 0, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ class ShopClient:
         return dict(response.json())
 
     def report(self) -> dict[str, Any]:
-        """The `data` of a new report, which must be finished at once."""
+        """Return the `data` of a new report, which has to be finished at once."""
         answer = self.poll(self.start_report())
         assert answer["status"] == "SUCCESS", answer
         return dict(answer["data"])
@@ -63,18 +63,18 @@ class ShopClient:
         return dict(response.json())
 
     def history(self) -> bytes:
-        """The order file of a new report."""
+        """Return the order file of a new report."""
         return download(self.report()["s3_path"]["user_order_log"])
 
     def orders(self, day: str, report_id: str | None = None) -> bytes:
-        """The order file of a day, of the given report or a new one."""
+        """Return the order file of a day, of the given report or a new one."""
         answer = self.increment(report_id or self.report()["report_id"], day)
         assert answer["status"] == "SUCCESS", answer
         return download(answer["data"]["s3_path"]["user_order_log_inc"])
 
 
 def download(address: str) -> bytes:
-    """A file as a caller without any header gets it."""
+    """Return a file as a caller without headers gets it."""
     response = requests.get(address, timeout=SECONDS)
     assert response.status_code == 200, response.text
     return response.content
@@ -85,7 +85,7 @@ def rows(content: bytes) -> list[dict[str, str]]:
 
 
 def distinct(of: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows that repeat no earlier one in everything but `id`."""
+    """Return the rows without repetitions: rows that equal an earlier one except for `id`."""
     return list({tuple(v for k, v in row.items() if k != "id"): row for row in of[::-1]}.values())[
         ::-1
     ]

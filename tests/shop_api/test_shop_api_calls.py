@@ -1,4 +1,4 @@
-"""The four calls over HTTP: forms of the answers, headers, addresses, refusals."""
+"""The calls over HTTP: form of the answers, headers, addresses, refusals."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def test_a_wrong_method_is_refused(shop: ShopClient, method: str, path: str) -> 
 
 
 def test_the_answer_to_head_has_no_body(shop: ShopClient) -> None:
-    # By hand, because clients throw such a body away and would not show it.
+    # By hand, because HTTP clients discard such a body.
     host, _, port = urlsplit(shop.base_url).netloc.partition(":")
     with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
         connection.sendall(b"HEAD /get_report HTTP/1.1\r\nConnection: close\r\n\r\n")

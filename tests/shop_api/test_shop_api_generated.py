@@ -1,4 +1,4 @@
-"""Generated deliveries have the properties measured in real ones, and repeat."""
+"""Generated deliveries have the properties of real ones, and are repeatable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def increments(shop: ShopClient) -> dict[str, list[Row]]:
 
 @pytest.fixture(scope="module")
 def lines(history: list[Row], increments: dict[str, list[Row]]) -> list[Row]:
-    """All distinct order lines of a report and its increments."""
+    """Return all distinct order lines of a report and its increments."""
     return [line for part in (history, *increments.values()) for line in distinct(part)]
 
 
@@ -121,7 +121,7 @@ def test_uniq_id_is_the_key_over_all_days(lines: list[Row]) -> None:
 
 
 def test_no_two_lines_agree_in_everything_but_uniq_id(start_shop: Any) -> None:
-    # Enough lines that chance alone would repeat some, were it not forbidden.
+    # So many lines that some would repeat by chance if that were allowed.
     lines = distinct(rows(start_shop(GeneratedSource(orders_per_day=5000)).orders(LATER_INCREMENT)))
     seen = Counter(
         tuple(v for k, v in line.items() if k not in ("id", "uniq_id", "status")) for line in lines
@@ -199,7 +199,7 @@ def test_items_differ_in_who_comes_back_in_a_later_week(start_shop: Any) -> None
     for line in distinct(rows(start_shop(GeneratedSource()).history())):
         week = date.fromisoformat(line["date_time"][:10]).isocalendar().week
         weeks[line["item_id"], line["customer_id"]].add(week)
-    # First orders of the weeks 6 and 7, the complete ones with another behind them.
+    # First orders in weeks 6 and 7, which are complete and followed by a complete week.
     firsts, back = Counter[str](), Counter[str]()
     for (item, _), ordered in weeks.items():
         if (first := min(ordered)) in (6, 7):
@@ -219,7 +219,7 @@ def test_asking_twice_gives_the_same_bytes(shop: ShopClient, start_shop: Any) ->
 
 
 def test_the_orders_of_a_seed_never_change(start_shop: Any) -> None:
-    """Guards repeatability across versions of Python: the line was written down once."""
+    """Python versions give the same orders: the expected line was recorded once."""
     history = rows(start_shop(GeneratedSource(seed=7)).history())
     assert ",".join(history[0].values()) == FIRST_LINE_OF_SEED_7
 
@@ -308,7 +308,7 @@ def uniq_ids(content: bytes) -> set[str]:
 
 
 def facts(content: bytes) -> list[tuple[str, str, str]]:
-    """What was ordered, without the keys."""
+    """Return the orders without their keys."""
     return [
         (row["customer_id"], row["item_id"], row["quantity"]) for row in distinct(rows(content))
     ]

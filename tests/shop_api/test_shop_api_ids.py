@@ -1,4 +1,4 @@
-"""Ids: the form seen at the real service, what is tolerated, and what garbage does."""
+"""Ids: the form of the real service, accepted variants, and garbage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-# Made by hand in the form of the real service's ids: a time that ends at the second.
+# Made by hand like the real service's ids, whose time ends at the second.
 TASK = encode("2024-03-03T13:21:35\ttester")
 REPORT = encode(TASK)
 

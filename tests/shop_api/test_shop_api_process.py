@@ -1,4 +1,4 @@
-"""The command line: the real process starts, says where, answers, and ends when told to."""
+"""The command line: the process starts, prints its address, answers, and ends on a signal."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Start = Callable[..., tuple["subprocess.Popen[str]", ShopClient]]
 
 @pytest.fixture
 def start_process() -> Iterator[Start]:
-    """Starts `python -m shop_api --port 0` with further options; killed after the test."""
+    """A function that starts `python -m shop_api --port 0` with options until the test's end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str, key: str = "", **env: str) -> tuple[subprocess.Popen[str], ShopClient]:
         process = subprocess.Popen(
             [sys.executable, "-m", "shop_api", "--port", "0", *options],
             cwd=ROOT,
-            # Buffered as by default, so that a line that is not flushed is missed.
+            # With the default buffering, so that a line that is not flushed would be missed.
             env={**os.environ, "REPORT_API_KEY": "", "PYTHONUNBUFFERED": "", **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -69,7 +69,7 @@ def test_the_process_answers_until_it_is_told_to_stop(
     assert orders.endswith(b"\r\n")
 
     with requests.Session() as session:
-        session.get(shop.base_url, timeout=SECONDS)  # a caller that keeps its connection
+        session.get(shop.base_url, timeout=SECONDS)  # a caller that keeps its connection open
         asked = time.monotonic()
         process.send_signal(stop)
         out, err = process.communicate(timeout=SECONDS)

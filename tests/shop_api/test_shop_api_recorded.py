@@ -1,4 +1,4 @@
-"""Recorded deliveries are served byte for byte, and what was not recorded is said plainly."""
+"""Recorded deliveries are served byte for byte; other calls get a clear refusal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shop_client import SECONDS, download, rows
 
 from shop_api.recorded import RecordedSource
 
-# Bytes that any decoding and encoding again would change.
+# Bytes that decoding and encoding would change.
 HISTORY = b"\xef\xbb\xbfid,uniq_id\r\n1,\xff\n\r2,b"
 
 

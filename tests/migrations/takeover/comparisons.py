@@ -1,4 +1,4 @@
-"""What a warehouse is made of and what it holds, to compare."""
+"""Catalogue and rows of a warehouse, for comparisons."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,14 +10,14 @@ from migrations.takeover.tables import OTHER_MARTS
 
 
 def taken_over(**options: Any) -> list[str]:
-    """Upgrade; return what was said."""
+    """Take the warehouse over; return the lines of the report."""
     said: list[str] = []
     takeover.take_over(say=said.append, **options)
     return said
 
 
 def catalogue(warehouse: Warehouse) -> set[tuple[str, ...]]:
-    """Return columns, constraints, indexes and comments, without the names of the latter."""
+    """Return columns, constraints, indexes and comments, but no names of the second and third."""
     return {
         tuple(str(value) for value in row)
         for row in warehouse.query(
@@ -67,7 +67,7 @@ TABLES = (
 def contents(
     warehouse: Warehouse, *tables: str, without: Collection[str] = ()
 ) -> dict[str, list[Any]]:
-    """Return every row, whatever the order of columns; `without` some columns."""
+    """Return every row, independent of the order of columns; `without` some columns."""
     return {
         table: sorted(
             str(row)
@@ -88,7 +88,7 @@ def everything(warehouse: Warehouse) -> dict[str, list[Any]]:
     return contents(warehouse, *(table for (table,) in tables))
 
 
-# No old pipeline has them; the way back leaves them, empty.
+# No old pipeline has these tables; the way back leaves them empty.
 ADDED = (
     "staging.alembic",
     "staging.delivery",
@@ -97,10 +97,10 @@ ADDED = (
     *OTHER_MARTS,
 )
 
-# Of a warehouse that was taken over: the numbers of old, and what the first run of dbt adds.
+# In a taken over warehouse: the old numbers, and the columns that the first run of dbt adds.
 NOT_YET = ("id", "latest_order_date")
 
-# What an upgraded warehouse may have that a fresh one has not, and the other way round.
+# Differences that a taken over and a fresh warehouse may have.
 ONLY_TAKEN_OVER = {
     *(
         (table, kind, text)
@@ -111,12 +111,12 @@ ONLY_TAKEN_OVER = {
             ("index", f"CREATE UNIQUE ON {table} USING btree (id)"),
         )
     ),
-    # Their id is the primary key of old.
+    # Their id is the old primary key.
     ("mart.d_item", "constraint", "UNIQUE (item_id)"),
     ("mart.d_city", "constraint", "UNIQUE (city_id)"),
     ("mart.d_customer", "constraint", "UNIQUE (customer_id)"),
     ("mart.f_sales", "constraint", "UNIQUE (date_id, uniq_id)"),
-    # The unique index on (date_id, uniq_id) serves as well; the old one is not ours to drop.
+    # The unique index on (date_id, uniq_id) would do, but the old index is not ours to drop.
     ("mart.f_sales", "index", "CREATE ON mart.f_sales USING btree (date_id)"),
 }
 ONLY_FRESH = {
@@ -128,5 +128,5 @@ ONLY_FRESH = {
 
 
 def without_sequences(rows: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    """Leave out the sequences behind `id`: the columns name them."""
+    """Leave out the sequences of `id`, which the columns name."""
     return {row for row in rows if not row[0].endswith("_id_seq")}

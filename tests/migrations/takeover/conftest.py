@@ -1,4 +1,4 @@
-"""Old warehouses, a copy of its own for every test."""
+"""Old warehouses; every test gets a copy."""
 
 from collections.abc import Iterator
 
@@ -24,21 +24,21 @@ def _build_old(server: EmbeddedPostgres) -> None:
 
 @pytest.fixture(scope="session")
 def old_template(server: EmbeddedPostgres, template: str) -> EmbeddedPostgres:
-    """The server of this test run, with `old_warehouse` on it."""
+    """The server of this test run, with the database `old_warehouse`."""
     _build_old(server)
     return server
 
 
 @pytest.fixture(scope="session")
 def old_debian_15(debian_15: EmbeddedPostgres) -> EmbeddedPostgres:
-    """The oldest PostgreSQL that is supported, with both templates."""
+    """The oldest supported PostgreSQL, with both templates."""
     _build_old(debian_15)
     return debian_15
 
 
 @pytest.fixture(scope="session")
 def last_scripts_template(old_template: EmbeddedPostgres) -> EmbeddedPostgres:
-    """The server of this test run, with `last_scripts` on it: see `old_pipeline`."""
+    """The server of this test run, with the database `last_scripts`: see `old_pipeline`."""
     with database(old_template, "old_warehouse", keep_as="last_scripts") as old:
         old_pipeline.run_last_scripts(old)
     return old_template
@@ -53,7 +53,7 @@ def any_server(request: pytest.FixtureRequest) -> EmbeddedPostgres:
 
 @pytest.fixture
 def dbt_here(dbt_parsed: Dbt, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The takeover's calls of dbt stay in this process."""
+    """Run the takeover's calls of dbt in this process."""
 
     def run(*arguments: str) -> None:
         done = dbt_parsed.invoke(*arguments)

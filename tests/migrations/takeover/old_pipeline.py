@@ -1,7 +1,7 @@
-"""The pipeline from before statuses, as far as the upgrade can tell, and what it was fed with.
+"""Imitates the pipeline from before statuses as far as a takeover can tell, with its deliveries.
 
-It appends: order lines by `uniq_id`, dimension rows where there is none, and the sales of a day as
-often as it is told to build it.
+It only appends: order lines by `uniq_id`, missing rows of dimensions, and the sales of a day each
+time that it builds the day.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ CUSTOMERS = 40
 
 
 def orders_of(day: date, seed: str = "old", lines: int = 30) -> list[dict[str, Any]]:
-    """Return the order lines that a report of this seed has for a day; some differ in no value."""
+    """Return the order lines of a day in the report of this seed; some are equal in all values."""
     generator = random.Random(f"{seed} {day}")
     made = []
     for number in range(lines):
@@ -54,9 +54,9 @@ def with_refunds(orders: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def create(warehouse: Warehouse, calendar: Sequence[tuple[Any, ...]]) -> None:
-    """Create the tables of old, and a calendar of some years."""
+    """Create the old tables, and a calendar of some years."""
     warehouse.query(SCHEMA)
-    # An autovacuum at work is a superuser's process, which no test may end to drop its database.
+    # A running autovacuum belongs to a superuser, so a test could not end it to drop its database.
     for table in ("staging.user_order_log", "mart.f_sales", "mart.d_calendar"):
         warehouse.query(f"alter table {table} set (autovacuum_enabled = off)")
     row = "(" + ", ".join(["%s"] * 29) + ")"
@@ -82,7 +82,7 @@ def load_day(warehouse: Warehouse, day: date, orders: Sequence[Mapping[str, Any]
 
 
 def build_day(warehouse: Warehouse, day: date, sales: str = "") -> None:
-    """Append what the marts lack of a day, and its sales, whether or not they are there."""
+    """Append missing rows of dimensions, and the sales of a day even if they are there."""
     warehouse.query(DIMENSIONS + (sales or SALES), {"day": day})
 
 
@@ -106,7 +106,7 @@ SALES = """
     from staging.user_order_log inner join mart.d_calendar on date_actual = date_time::date
     where date_time::date = %(day)s
 """
-# As the last scripts have it.
+# As in the last scripts.
 SALES_AND_REFUNDS = """
     insert into mart.f_sales
         (date_id, item_id, customer_id, city_id, quantity, payment_amount, refund_flag)
@@ -119,7 +119,7 @@ SALES_AND_REFUNDS = """
     where date_time::date = %(day)s
 """
 
-# What shops ask these marts, by name.
+# Queries of shops, by name.
 QUERIES = {
     "revenue by day": """
         select date_actual, sum(payment_amount) from mart.f_sales
@@ -182,7 +182,7 @@ QUERIES = {
     """,
 }
 
-# What the old pipeline's last scripts have added on many servers, in whatever combination.
+# The changes of the old pipeline's last scripts, which servers have in any combination.
 STATUS = "alter table staging.user_order_log add status varchar(30) not null default 'shipped'"
 REFUND_FLAG = "alter table mart.f_sales add refund_flag boolean not null default false"
 RETENTION = """
@@ -212,8 +212,8 @@ def run_last_scripts(warehouse: Warehouse) -> None:
     for day in REFUND_DAYS:
         load_day(warehouse, day, with_refunds(orders_of(day)))
     fill_weeks(warehouse)
-    # And what such a table collects over the years: weeks filled a second time, weeks by the
-    # calendar's number, weeks whose sales nobody has any more.
+    # Also rows that such a table collects over the years: weeks filled twice, weeks with the
+    # calendar's number, weeks without sales.
     warehouse.query(
         """
         insert into mart.f_customer_retention
@@ -229,7 +229,7 @@ def run_last_scripts(warehouse: Warehouse) -> None:
 
 
 def fill_weeks(warehouse: Warehouse) -> None:
-    """Fill the retention mart as the old queries do, which count an order too few as new."""
+    """Fill the retention mart with the old queries, which count one order too few as new."""
     warehouse.query(
         """
         insert into mart.f_customer_retention (

@@ -1,4 +1,4 @@
-"""Warehouses on which the old pipeline's last scripts were run, taken over and back."""
+"""Takeover and way back of warehouses with the old pipeline's last scripts."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from local.postgres import EmbeddedPostgres
 from migrations import takeover
 from migrations.takeover.tables import OF_OLD, OLD_RETENTION, RETENTION
 
-# The column id, and what is made of it, besides those of the other tables.
+# The column id with its sequence and key, in addition to those of the other tables.
 ONLY_OF_OLD = {
     (RETENTION, "column", f"id integer not null default nextval('{RETENTION}_id_seq'::regclass)"),
     (RETENTION, "constraint", "PRIMARY KEY (id)"),
@@ -43,7 +43,7 @@ def test_it_ends_up_as_a_fresh_warehouse_that_got_the_same_deliveries(
     deliver = deliverer(tmp_path)
 
     def deliver_history() -> None:
-        # It has no statuses, and so leaves the days alone that had some.
+        # A history has no statuses, so it leaves days with refunds alone.
         days = [*DAYS[3:], *REFUND_DAYS]
         history = [line for day in days for line in orders_of(day, "new history")]
         deliver(str(days[0]), history, str(days[-1]))
@@ -76,7 +76,7 @@ def test_it_ends_up_as_a_fresh_warehouse_that_got_the_same_deliveries(
     marks = {row for row in ours if row[2] == OF_OLD}
     assert {row[0] for row in marks} == {"staging.user_order_log", "mart.f_sales"}
     assert ours - fresh_shape - marks == ONLY_TAKEN_OVER | ONLY_OF_OLD
-    # Of a marked column dbt leaves the comment alone.
+    # dbt does not change the comment of a marked column.
     marked = {row for row in fresh_shape if row[:2] == ("mart.f_sales", "comment refund_flag")}
     assert len(marked) == 1
     assert fresh_shape - shape == ONLY_FRESH | ONLY_OF_DBT | marked
@@ -91,7 +91,7 @@ def test_the_way_back_leaves_what_the_scripts_had_made(last_scripts: Warehouse) 
     left = {row for row in catalogue(last_scripts) if not row[0].startswith(ADDED)}
     changed = {row[:2] for row in left ^ before}
     assert contents(last_scripts, *TABLES) == rows
-    # Names keep their room, and tables their descriptions.
+    # Columns stay longer, and tables keep their descriptions.
     assert {kind.split()[0] for _, kind in changed} <= {"column", "comment", "index"}
     assert {table for table, kind in changed if kind == "index"} == {"mart.f_sales"}
     assert {table for table, kind in changed if kind == "column"} == {
@@ -104,7 +104,7 @@ def test_the_way_back_leaves_what_the_scripts_had_made(last_scripts: Warehouse) 
         "mart.d_calendar",
         RETENTION,
     }
-    # The old pipeline goes on, and the way there is open again.
+    # The old pipeline works again, and so does another takeover.
     old_pipeline.load_day(last_scripts, REFUND_DAYS[0], with_refunds(orders_of(REFUND_DAYS[0])))
     old_pipeline.fill_weeks(last_scripts)
     assert taken_over()[-1] == "done: this warehouse has the new shape"
@@ -126,7 +126,7 @@ def some_scripts(
     [
         (old_pipeline.STATUS,),
         (old_pipeline.REFUND_FLAG,),
-        # As others have written it.
+        # Written in another way, like by other shops.
         (
             old_pipeline.RETENTION.replace("int8 not null", "int"),
             "alter table mart.f_customer_retention alter period_id type varchar(10),"

@@ -1,4 +1,4 @@
-"""An old warehouse, taken over: against a fresh one, killed on the way, and on the way back."""
+"""Takeover of an old warehouse: compared with a fresh one, with kills, and back again."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def test_a_taken_over_warehouse_and_a_fresh_one_end_up_equal(
     deliver = deliverer(tmp_path)
 
     def later_deliveries() -> None:
-        # A history over half of what is there, an increment of a day that is there, a new day.
+        # A history over half of the old days, an increment of an old day, and a new day.
         history = [line for day in DAYS[7:] for line in orders_of(day, "new history")]
         deliver(str(DAYS[7]), history, str(LAST))
         dbt_parsed.run(ds_start=str(DAYS[7]), ds_end=str(LAST))
@@ -60,7 +60,7 @@ def test_a_taken_over_warehouse_and_a_fresh_one_end_up_equal(
         dbt_parsed.run(ds_start=str(DAYS[8]), ds_end=str(LAST))
 
     with database(any_server, "old_warehouse") as warehouse:
-        # As an operator would: the command line, with dbt as its own program.
+        # Like an operator: by the command line, with dbt as a separate program.
         plan = run_command("python", "-m", "migrations", "takeover", "--plan").stdout
         assert "refund_flag: false for 462 rows" in plan and "nothing was changed" in plan
         done = run_command("python", "-m", "migrations", "takeover").stdout
@@ -85,12 +85,12 @@ def test_a_taken_over_warehouse_and_a_fresh_one_end_up_equal(
 
 
 def test_queries_of_old_return_the_same(old: Warehouse, dbt_parsed: Dbt, tmp_path: Path) -> None:
-    old_pipeline.build_day(old, DAYS[4])  # twice in the marts, and so it stays
+    old_pipeline.build_day(old, DAYS[4])  # the marts have this day twice, and keep it so
     before = {name: old.query(text) for name, text in QUERIES.items()}
     assert len(before) >= 10 and all(before[name] for name in before if "without" not in name)
     taken_over()
     assert {name: old.query(text) for name, text in QUERIES.items()} == before
-    # Nor does a day with refunds change what the days before it say.
+    # A day with refunds does not change the results of earlier days either.
     deliverer(tmp_path)(str(NEW_DAY), with_refunds(orders_of(NEW_DAY)))
     dbt_parsed.run(ds=str(NEW_DAY))
     name = "revenue by day"
@@ -103,7 +103,7 @@ def test_a_plan_changes_nothing(old: Warehouse) -> None:
     assert said[-1] == "nothing was changed"
     assert any("mart.f_sales.uniq_id: order key for 462 rows" in line for line in said)
     assert (catalogue(old), everything(old)) == before
-    # What it announces is what is then done, and in this order.
+    # The takeover does what the plan says, in the same order.
     announced = [line.strip() for line in said if line.startswith("  ")]
     assert len(announced) > 15
     assert [line for line in taken_over() if line in announced] == announced
@@ -128,7 +128,7 @@ def test_a_takeover_survives_a_kill_after_every_change(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    # Several batches, so that one can be killed between two.
+    # Several batches, so that a kill can come between two.
     monkeypatch.setattr(changes, "BATCH_ROWS", 100)
     with database(last_scripts_template, kind) as warehouse:
         taken_over()
@@ -160,7 +160,7 @@ def test_a_takeover_survives_a_kill_after_every_change(
 
 
 def _without_times(warehouse: Warehouse) -> dict[str, list[Any]]:
-    # A mart that is counted again after a kill takes other numbers for its ids.
+    # A mart that is built again after a kill gets other ids.
     return {
         **everything(warehouse),
         **contents(warehouse, "staging.delivery", without="finished_at"),
@@ -171,7 +171,7 @@ def _without_times(warehouse: Warehouse) -> dict[str, list[Any]]:
 @pytest.mark.faults
 def test_an_index_that_a_killed_run_left_half_built_is_built_anew(old: Warehouse) -> None:
     with closing(old.connect()) as reader:
-        # Whoever has a snapshot is waited for.
+        # Building the index waits for every session with a snapshot.
         reader.set_session(isolation_level="REPEATABLE READ")
         reader.cursor().execute("select 1")
         run = subprocess.Popen(
@@ -184,7 +184,7 @@ def test_an_index_that_a_killed_run_left_half_built_is_built_anew(old: Warehouse
         _wait_for(lambda: old.value(half_built) == 1)
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-        # Its server process notices within CONNECTION_CHECK, and the index stays half built.
+        # Its backend notices the kill within CONNECTION_CHECK, and the index stays unfinished.
         _wait_for(lambda: old.value(WORKING) == 0)
         assert old.value(half_built) == 1
         reader.rollback()
@@ -236,7 +236,7 @@ def test_a_long_reader_makes_the_takeover_wait_and_other_readers_not(old: Wareho
     stop.set()
     reading.join()
     assert not taking_over.is_alive()
-    # READERS_WAIT is 0.2 s; the rest is for a busy machine.
+    # READERS_WAIT is 0.2 s; the rest allows for a busy machine.
     assert slowest < 1.5
 
 
@@ -258,7 +258,7 @@ def test_sales_get_the_key_of_their_order_line(old: Warehouse) -> None:
         (day,),
     )
     assert len(keys) == 2 * rows
-    # The first copy has the keys of staging, the second keys that say where they come from.
+    # The first copy has the keys of staging, the second has keys with the ids of its rows.
     assert {key for key, _, _, _ in keys[:rows]} == {line["uniq_id"] for line in orders_of(DAYS[4])}
     assert all(key == found for key, found, _, _ in keys[:rows])
     assert all(synthetic for _, _, _, synthetic in keys[rows:])
@@ -330,14 +330,14 @@ def test_days_that_differ_are_told_and_rebuilt_on_request_only(
     assert after == {day: revenue for day, revenue in before if day != twice}
     with pytest.raises(TerminalError, match="would empty it in the marts"):
         taken_over(rebuild=[gone])
-    # A run without a window rebuilds what can be rebuilt.
+    # A run without a window rebuilds every day that staging has.
     dbt_parsed.run()
     rebuilt = dict(old.query(QUERIES["revenue by day"]))
     assert rebuilt[less] > after[less]
     assert rebuilt == {**after, less: rebuilt[less], twice: rebuilt[twice]}
     agree = "assert_f_sales_holds_what_staging_holds"
     assert dbt_parsed.invoke("test", "--select", agree).success
-    # What a delivery has emptied since is staging's word.
+    # A day that a later delivery has emptied counts as empty.
     deliverer(tmp_path)(str(gone), [], allow_empty=True)
     dbt_parsed.run()
     assert gone not in dict(old.query(QUERIES["revenue by day"]))
@@ -350,7 +350,7 @@ def test_a_proof_leaves_alone_what_is_as_the_old_pipeline_left_it(
     twice, gone = DAYS[4], DAYS[6]
     old_pipeline.build_day(old, twice)
     old_pipeline.build_day(old, LAST)
-    # Staging does not go as far back as the marts, which alone know an item.
+    # The marts go back further than staging, and only they mention one item.
     old.query("delete from staging.user_order_log where date_time::date = %s", (gone,))
     old.query("insert into mart.d_item (item_id, item_name) values (77, 'of old')")
     old.query("update mart.f_sales set item_id = 77 where date_id = %s", (int(f"{gone:%Y%m%d}"),))
@@ -366,7 +366,7 @@ def test_a_proof_leaves_alone_what_is_as_the_old_pipeline_left_it(
     assert f"left out, as the old pipeline left them: {twice}, {gone}, {LAST}\n" in said
     assert contents(old, *TABLES, without=["id"]) == before
 
-    # Days of old that agree are proved as any others; and so is what was delivered since.
+    # The proof includes old days that agree, and days delivered since.
     old.query("update mart.f_sales set uniq_id = 'other' where id = 1")
     old.query(
         "update mart.f_sales set quantity = -9 where refund_flag and date_id = %s",
@@ -389,13 +389,14 @@ def test_the_ledger_knows_the_days_that_are_there(old: Warehouse, tmp_path: Path
     assert [day for (day,) in old.query("select day from staging.delivery_day order by 1")] == DAYS
     deliver = deliverer(tmp_path)
     first_key = "select min(uniq_id) from staging.user_order_log where date_time::date = %s"
-    # An increment may replace what is there, a history too, but not the increment.
+    # An increment may replace an old day, and so may a history; a history may not replace an
+    # increment.
     deliver(str(DAYS[0]), [{**orders_of(DAYS[0])[0], "uniq_id": "increment"}])
     history = [{**orders_of(day)[0], "uniq_id": f"history {day}"} for day in (DAYS[0], DAYS[1])]
     deliver(str(DAYS[0]), history, str(DAYS[1]))
     assert old.value(first_key, (DAYS[0],)) == "increment"
     assert old.value(first_key, (DAYS[1],)) == f"history {DAYS[1]}"
-    # The other days are as they were, and an empty file is as suspect as ever.
+    # The other days are unchanged, and an empty file is still refused.
     assert old.value("select count(*) from staging.user_order_log") == 462 - 66 + 2
     with pytest.raises(DeliveryRefused, match="would empty"):
         deliver(str(DAYS[2]), [])
@@ -425,7 +426,7 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
             "alter table mart.d_city rename to x; create view mart.d_city as select * from mart.x",
             "there is no table mart.d_city",
         ),
-        # Altered by hand: in none of the upgrade's own states.
+        # Altered by hand, so that no state of a takeover fits.
         (
             "alter table staging.user_order_log add status varchar(30)",
             "staging.user_order_log.status may be null",
@@ -447,7 +448,7 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
             "alter table mart.f_sales add uniq_id varchar(32)",
             "mart.f_sales.uniq_id is there without mart.f_sales.refund_flag",
         ),
-        # What is there has no place in the new shape.
+        # Rows that the new shape cannot hold.
         ("update staging.user_order_log set quantity = null", "462 rows where quantity is null"),
         ("update staging.user_order_log set quantity = 0", "462 rows where quantity is null or q"),
         ("update staging.user_order_log set payment_amount = -1", "462 rows where payment_amount"),
@@ -502,7 +503,7 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
             " alter table mart.f_sales alter channel drop default",
             "mart.f_sales.channel: not null, and nothing fills it",
         ),
-        # Of no use, and found out only by doing.
+        # Constraints that are in the way, which only a try shows.
         (
             "alter table mart.f_sales drop column id",
             "mart.f_sales has no column id",
@@ -540,7 +541,7 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
             " default 'shipped'",
             "staging.user_order_log.status is status, not character varying",
         ),
-        # Sums that the retention mart has no room for.
+        # Sums that are too large for the retention mart.
         (
             "update mart.f_sales set payment_amount = 99999999.99, item_id = 1;"
             " insert into mart.f_sales (date_id, item_id, customer_id, city_id, quantity,"
@@ -549,7 +550,7 @@ def test_a_uniq_id_may_stand_on_two_days_afterwards(old: Warehouse, tmp_path: Pa
             "mart.f_sales: returning_customers_revenue of item 1 in 2024-W05 would be"
             " 46,199,999,995.38; mart.f_customer_retention has room for less than 10,000,000,000",
         ),
-        # Under the names of what is made.
+        # Relations with names that the takeover needs.
         (
             "alter table staging.user_order_log add check (quantity > 0)",
             "there is a constraint user_order_log_quantity_check of another kind",
@@ -607,7 +608,7 @@ def test_a_table_of_the_shop_s_own_may_refer_to_the_calendar(old: Warehouse) -> 
     old.query("create table public.holidays (day int references mart.d_calendar)")
     old.query("insert into public.holidays values (20240205)")
     taken_over()
-    # It sees the keys between the warehouse's own tables too.
+    # The check also sees the keys between the warehouse's own tables.
     assert taken_over()[-1] == "this warehouse has the new shape: nothing to do"
 
 
@@ -649,7 +650,7 @@ def test_a_database_of_another_user_is_taken_over(old: Warehouse) -> None:
 def test_migrations_that_fail_are_told_in_a_sentence(
     old: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What is looked at beforehand cannot be all that ever goes wrong.
+    # The checks beforehand cannot find everything that may go wrong.
     old.query("create table staging.delivery (n int)")
     monkeypatch.setattr(preflight, "staging_problems", lambda *_, **__: [])
     with pytest.raises(TerminalError, match='relation "delivery" already exists') as failed:
@@ -753,7 +754,7 @@ def test_the_way_back_is_open_on_the_oldest_postgresql(
         _take_over_and_go_back(old, monkeypatch, len(changes.CHANGES))
 
 
-# The old one, and the one in its place.
+# The old index, and the one that replaces it.
 CUSTOMER_INDEXES = {
     ("mart.f_sales", f"CREATE ON mart.f_sales USING btree ({columns})")
     for columns in ("customer_id", "customer_id, date_id, refund_flag")
@@ -768,7 +769,7 @@ def _take_over_and_go_back(old: Warehouse, monkeypatch: pytest.MonkeyPatch, step
         taken_over()
     _go_back()
     left = {row for row in catalogue(old) if not row[0].startswith((*ADDED, RETENTION))}
-    # Names keep their room, and tables their descriptions.
+    # Columns stay longer, and tables keep their descriptions.
     changed = {row[2].split()[0] for row in left ^ before if row[1] == "column"}
     assert changed <= {"item_name", "city_name", "first_name", "last_name"}
     assert {row[1].split()[0] for row in left ^ before} <= {"column", "comment", "index"}
@@ -776,10 +777,10 @@ def _take_over_and_go_back(old: Warehouse, monkeypatch: pytest.MonkeyPatch, step
     described = {row[0] for row in left ^ before if row[1].startswith("comment")}
     assert described <= {"staging.user_order_log", "mart.d_calendar"}
     assert contents(old, *TABLES[:-1]) == rows
-    # The old pipeline goes on, and its queries too.
+    # The old pipeline and its queries work again.
     assert {name: old.query(text) for name, text in QUERIES.items()} == answers
     old_pipeline.load_day(old, NEW_DAY, orders_of(NEW_DAY))
-    # And the way there is open again.
+    # Another takeover is possible.
     taken_over()
     assert old.value("select count(*) from staging.delivery_day") == len(DAYS) + 1
     assert old.value("select max(period_id) from mart.f_customer_retention") == "2024-W07"
@@ -791,7 +792,7 @@ def test_a_delivery_that_comes_while_the_way_back_is_prepared_closes_it(
 ) -> None:
     taken_over()
     with closing(old.connect()) as reader:
-        # Building an index beside others waits for whoever has a snapshot.
+        # Building an index concurrently waits for every session with a snapshot.
         reader.set_session(isolation_level="REPEATABLE READ")
         reader.cursor().execute("select 1")
         with ThreadPoolExecutor() as pool:
@@ -819,7 +820,7 @@ def test_the_takeover_goes_on_after_a_way_back_that_was_given_up(
     assert line in taken_over(plan=True)
     assert line.strip() in taken_over()
     assert (catalogue(old), everything(old)) == before
-    # With it no uniq_id could stand on a second day.
+    # This index would forbid a uniq_id on a second day.
     orders = [{**orders_of(LAST)[0], "date_time": f"{NEW_DAY}T00:00:00"}]
     assert deliverer(tmp_path)(str(NEW_DAY), orders)
 
