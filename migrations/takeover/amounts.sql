@@ -1,4 +1,4 @@
--- Weeks and items whose sums the retention mart has no room for, with the first day and the column.
+-- Weeks and items whose sums are too large for the retention mart, with the first day and the column.
 with lines as (
 
     select
@@ -14,7 +14,7 @@ with lines as (
 
 ),
 
--- No part of these is too much if the whole is not.
+-- If the whole sum fits, so does every part of it.
 large as (
 
     select period_id, item_id

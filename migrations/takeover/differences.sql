@@ -1,4 +1,4 @@
--- Days on which the sales are not the order lines of staging, compared row by row.
+-- Days whose sales differ from the order lines of staging, compared row by row.
 with lines as (
 
     select date_id, item_id, customer_id, city_id, quantity, payment_amount, 1 as sold, 0 as staged

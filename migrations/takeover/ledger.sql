@@ -1,6 +1,6 @@
--- Enters what stands in staging. A day with a refund was brought by an increment, and only another
--- may replace it: a history would not know the refund. All other days are one delivery that ranks as
--- a history: an increment knows more than they do, and a newer history no less.
+-- Enters the days of staging. An increment has delivered a day with a refund, and only another
+-- increment may replace it: a history would not know the refund. All other days are one delivery of
+-- kind history: an increment knows more than they do, and a newer history as much.
 with days as (
 
     select
@@ -28,11 +28,11 @@ entered as (
         case when has_refunds then 'increment' else 'history' end,
         'accepted', %(report_id)s, case when has_refunds then %(report_id)s end,
         'staging.user_order_log',
-        -- There is no file to take it of.
+        -- There is no file to compute it from.
         repeat('0', 64), min(day), max(day),
         sum(row_count), sum(row_count), 0, 0, 0, sum(quantity), sum(payment_amount),
         has_refunds,
-        -- Nobody knows; before any load that could take itself for the older one.
+        -- Unknown. Earlier than every load, so that every load counts as newer.
         'epoch'
     from days
     group by has_refunds, case when has_refunds then day end

@@ -1,6 +1,6 @@
--- Gives the sales of some days their order key: the n-th of equal sales that of the n-th of equal
--- order lines of the day. A sale without such a line, for instance the second copy of a day that
--- was built twice, gets a key that names it.
+-- Gives the sales of some days their order key: the n-th of equal sales gets the key of the n-th of
+-- equal order lines of the day. A sale without such a line, for instance in the second copy of a day
+-- that was built twice, gets a key with its own id.
 with sold as (
 
     select
@@ -22,7 +22,7 @@ with sold as (
 
 ),
 
--- A refund is negative in the mart only.
+-- A refund is negative only in the mart.
 signed as (
 
     select
@@ -35,12 +35,12 @@ signed as (
         uniq_id
     from staging.user_order_log as orders
     where cast(date_time as date) between %(first)s and %(last)s
-        -- A killed run keeps whole days, but the old pipeline may have added sales to one since.
+        -- A killed run leaves whole days, but the old pipeline may have added sales to a day since.
         and not exists (
             select from mart.f_sales as keyed
             where keyed.date_id = cast(to_char(orders.date_time, 'YYYYMMDD') as integer)
                 and keyed.uniq_id = orders.uniq_id
-                -- Said again for the planner: there is an index on the days only.
+                -- Repeated for the planner, because only the days have an index.
                 and keyed.date_id between cast(to_char(%(first)s::date, 'YYYYMMDD') as integer)
                 and cast(to_char(%(last)s::date, 'YYYYMMDD') as integer)
         )
