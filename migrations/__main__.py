@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="DAY",
-        help="make these days of the marts anew from staging, once the shape is new",
+        help="build these days of the marts again from staging, once the shape is new",
     )
     commands.add_parser("roles", help="make the accounts loader, transformer and reader")
     return parser

@@ -1,9 +1,9 @@
--- The marts of the days :first to :last, written for PostgreSQL by hand: what dbt's runs are
--- measured against. The same rules (docs/data_model.md), the same promise, for staging as it is.
+-- Builds the marts of the days :first to :last by hand, to compare with dbt. It follows the same
+-- rules (docs/data_model.md) and keeps the same promise, for staging as it is.
 
 set local work_mem = '256MB';
 
--- What may change: the ids of the window's lines, those there are and those there were.
+-- The ids that may change: those that lines of the window mention or mentioned.
 create temporary table touched on commit drop as
 select distinct item_id, city_id, customer_id
 from staging.user_order_log
@@ -20,7 +20,7 @@ create temporary table touched_cities on commit drop as select distinct city_id 
 create temporary table touched_customers on commit drop as select distinct customer_id from touched;
 analyze touched_items, touched_cities, touched_customers;
 
--- The latest line of an id stands on the window's days or later, or else is looked up by the id.
+-- The latest line of an id is on a day of the window or later, or is looked up by the id.
 insert into hand.d_item
 with recent as (
     select distinct on (item_id) item_id, item_name
@@ -211,7 +211,7 @@ from (
 ) as customers
 group by period_id;
 
--- The first week of a customer may move, and with it all weeks that follow.
+-- A customer's first week may move, and change all later weeks.
 create temporary table later_days on commit drop as
 select date_id, left(week_of_year_iso, 8) as period_id
 from mart.d_calendar
@@ -228,7 +228,7 @@ group by customer_id, item_id, period_id;
 create temporary table active_customers on commit drop as select distinct customer_id from active;
 analyze active, active_customers;
 
--- What these customers ordered before, item by item; one look at their sales serves both cohorts.
+-- The earlier orders of these customers by item; both cohort marts use the result.
 create temporary table earlier on commit drop as
 select
     customer_id,
@@ -369,7 +369,7 @@ where d_customer.customer_id = touched_customers.customer_id
     and not exists (select from staging.user_order_log as o where o.customer_id = d_customer.customer_id)
     and not exists (select from hand.f_sales as s where s.customer_id = d_customer.customer_id);
 
--- The check that whoever writes this would make: the days' totals are those of staging.
+-- A check that an author of this SQL would make: the totals of the days equal those of staging.
 select 1 / cast(staged.totals = sold.totals as integer) as equal
 from (
     select row(

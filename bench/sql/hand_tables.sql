@@ -1,4 +1,4 @@
--- The marts a second time, as dbt has made them: columns, keys, checks and indexes.
+-- Makes the tables of the marts a second time, like dbt: columns, keys, checks and indexes.
 
 create schema hand;
 

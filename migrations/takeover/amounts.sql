@@ -1,4 +1,4 @@
--- Weeks and items whose sums are too large for the retention mart, with the first day and the column.
+-- Weeks and items whose sums are too large for the retention mart, with first day and column.
 with lines as (
 
     select

@@ -1,6 +1,6 @@
 -- Gives the sales of some days their order key: the n-th of equal sales gets the key of the n-th of
--- equal order lines of the day. A sale without such a line, for instance in the second copy of a day
--- that was built twice, gets a key with its own id.
+-- equal order lines of the day. A sale without such a line, for instance in the second copy of a
+-- day that was built twice, gets a key with its own id.
 with sold as (
 
     select
