@@ -26,7 +26,10 @@ from sales_mart_tasks import (
     default_args=DEFAULT_ARGS,
     params={
         "date": Param(
-            None, type=["null", "string"], format="date", description="The day; else the run's own."
+            None,
+            type=["null", "string"],
+            format="date",
+            description="The day to load; without it the run's own day.",
         ),
         "allow_empty": Param(
             False, type="boolean", description="Let the delivery empty a day that has order lines."
