@@ -30,7 +30,7 @@ ifeq ($(MAKECMDGOALS) $(findstring w,$(firstword -$(MAKEFLAGS))),env w)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run warehouse up down env load dbt docs prove takeover upgrade report roles test test-faults test-report bench lint fmt audit clean
+.PHONY: help run warehouse up down env load dbt docs doctor prove takeover upgrade report roles test test-faults test-report bench lint fmt audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -59,6 +59,9 @@ dbt: $(READY) ## run dbt: make dbt ARGS='run --vars "{ds: 2024-02-25}"'
 docs: $(READY) ## write dbt's documentation as one HTML file, print where it is
 	@ARGS='--quiet docs generate --static' $(LOCAL) dbt
 	@echo $(CURDIR)/dbt_project/target/static_index.html
+
+doctor: $(READY) ## how everything is, and what mends it; changes nothing: make doctor ARGS=--json
+	@$(LOCAL) doctor
 
 prove: $(READY) ## run the last days again, build the marts afresh, compare row for row
 	@$(LOCAL) prove

@@ -1,4 +1,4 @@
-"""Checks for any warehouse: does it keep the promise, and are names that we need taken?
+"""Checks for any warehouse: how is it, does it keep the promise, and are names that we need taken?
 
-Run: `python -m checks prove`, with libpq's PG* variables in the environment.
+Run: `python -m checks doctor`, with libpq's PG* variables in the environment.
 """

@@ -66,6 +66,16 @@ def run(*arguments: str) -> None:
         )
 
 
+def manifest() -> Path:
+    """Return where dbt writes what it has made of the project; it may not be there."""
+    return Path(os.environ.get("DBT_TARGET_PATH") or PROJECT / "target") / "manifest.json"
+
+
+def is_current(manifest: Path) -> bool:
+    """Return whether no file of the project is newer than its manifest."""
+    return manifest.exists() and manifest.stat().st_mtime >= max(_changed())
+
+
 @cache
 def marts() -> tuple[Mart, ...]:
     """Return the marts that dbt builds, dimensions before facts.
@@ -75,9 +85,13 @@ def marts() -> tuple[Mart, ...]:
     Raises:
         TerminalError: if dbt cannot parse the project.
     """
-    manifest = Path(os.environ.get("DBT_TARGET_PATH") or PROJECT / "target") / "manifest.json"
-    if not manifest.exists() or manifest.stat().st_mtime < max(_changed()):
+    if not is_current(manifest()):
         run("parse", "--write-json")
+    return marts_of(manifest())
+
+
+def marts_of(manifest: Path) -> tuple[Mart, ...]:
+    """Return the marts that a manifest tells of, as `marts`."""
     nodes = json.loads(manifest.read_text())["nodes"].values()
     models = [
         node

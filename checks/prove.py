@@ -23,6 +23,7 @@ from typing import Any
 from psycopg2 import sql
 
 from checks import dbt
+from checks.ledger import unbalanced
 from checks.session import open_session
 from loaders.errors import TerminalError
 from loaders.warehouse import explained
@@ -157,7 +158,8 @@ class _Proof:
             differences = [self._compare(mart) for mart in self._rebuilt]
         if self._checksum("staging", "user_order_log") != staged:
             raise ProofError("Staging changed meanwhile (a load came in): prove again.")
-        return self._report(changed, differences, self._unbalanced())
+        with contextlib.closing(self._connection.cursor()) as cursor:
+            return self._report(changed, differences, unbalanced(cursor))
 
     def _refuse_unbuilt(self) -> None:
         """Raise ProofError if days were loaded since their marts were built."""
@@ -312,47 +314,6 @@ class _Proof:
         # Only sales of the old pipeline may mention an id.
         key = sql.Identifier(mart.replace("d_", "") + "_id")
         return sql.SQL("{0} in (select {0} from {1})").format(key, sql.Identifier(SCRATCH, mart))
-
-    def _unbalanced(self) -> list[str]:
-        """Return a sentence for each statement of the ledger that staging contradicts."""
-        sentences = [
-            f"delivery {number}: received is not loaded + repeated + rejected"
-            for (number,) in self._rows(
-                "select delivery_id from staging.delivery"
-                " where received != loaded + repeated + rejected order by 1"
-            )
-        ]
-        sentences += [
-            f"{first}{f' to {last}' if last != first else ''}: delivery {number} loaded {loaded}"
-            f" lines, staging holds {staged}"
-            for first, last, number, loaded, staged in self._rows(
-                """
-                with staged as (
-                    select cast(date_time as date) as day, count(*) as line_count
-                    from staging.user_order_log group by 1
-                ),
-                held as (
-                    select delivery_id, count(*) as day_count,
-                        coalesce(sum(line_count), 0) as line_count
-                    from staging.delivery_day left join staged using (day) group by 1
-                )
-                select first_day, last_day, delivery_id, loaded, line_count
-                from held inner join staging.delivery using (delivery_id)
-                -- Less where another delivery has replaced some of its days.
-                where line_count > loaded
-                    or line_count < loaded and day_count = last_day - first_day + 1
-                order by 1, 3
-                """
-            )
-        ]
-        sentences += [
-            f"{day}: staging holds order lines that no delivery has brought"
-            for (day,) in self._rows(
-                "select distinct cast(date_time as date) from staging.user_order_log"
-                " except select day from staging.delivery_day order by 1"
-            )
-        ]
-        return sentences
 
     def _report(
         self,

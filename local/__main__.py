@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "load": load,
         "dbt": dbt,
         "airflow": lambda stack: airflow(stack, words_for_airflow),
+        "doctor": doctor,
         "prove": prove_promise,
         "audit": audit,
         "test": test,
@@ -236,6 +237,18 @@ def airflow(stack: Stack, words: Sequence[str]) -> int:
     env = stack.airflow.environment(schedule=not stack.settings.report_api_is_stand_in)
     program = str(BIN / "airflow")
     os.execve(program, [program, *words], env)
+
+
+def doctor(stack: Stack) -> int:
+    """Say how everything is, with the words of ARGS; start and change nothing."""
+    options = _words(stack.settings)
+    if stack.settings.report_api_is_stand_in:
+        # Its days are not those of the clock.
+        options = ["--today", stack.settings.today.isoformat(), *options]
+    env = stack.settings.for_programs()
+    if stack.airflow.is_running():
+        env = stack.airflow.environment(schedule=not stack.settings.report_api_is_stand_in)
+    return stack.program("python", "-m", "checks", "doctor", *options, env=env)
 
 
 def prove_promise(stack: Stack) -> int:

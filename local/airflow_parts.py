@@ -122,7 +122,7 @@ class AirflowParts:
         """Start those of `parts` that do not run; return their names. Does not wait for them."""
         missing = [part for part in parts if not self._processes.running(part)]
         if _API_SERVER in missing and not is_free(self._settings.port("airflow")):
-            if any(self._processes.running(part) for part in PARTS):
+            if self.is_running():
                 # The running parts know only the old address.
                 raise AirflowError(
                     f"Airflow's port {self._settings.port('airflow')} was taken by another program"
@@ -168,6 +168,10 @@ class AirflowParts:
                     f"Airflow's {part.replace('_', ' ')} has ended; the end of {self.log(part)}:\n"
                     + tail(self.log(part))
                 )
+
+    def is_running(self) -> bool:
+        """Whether any part of it is."""
+        return any(self._processes.running(part) for part in PARTS)
 
     def _silent_parts(self, api: AirflowApi) -> list[str]:
         try:

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from local.accounts import name_of
 from local.airflow_parts import DAG_PROCESSOR, PARTS, AirflowParts
@@ -212,15 +212,22 @@ class Stack:
 
     # -------------------------------------------------------------- programs
 
-    def program(self, name: str, *arguments: str, quiet: bool = False) -> int:
+    def program(
+        self,
+        name: str,
+        *arguments: str,
+        quiet: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
         """Run a program of the environment from the root; return its exit status.
 
-        With `quiet` its output is shown only when it fails, which raises StackError.
+        Its environment is `env`, if that is given. With `quiet` its output is shown only when it
+        fails, which raises StackError.
         """
         done = subprocess.run(
             [BIN / name, *arguments],
             cwd=ROOT,
-            env=self.settings.for_programs(),
+            env=self.settings.for_programs() if env is None else env,
             stdout=subprocess.PIPE if quiet else None,
             stderr=subprocess.STDOUT if quiet else None,
             text=True,
