@@ -1,5 +1,8 @@
 """Errors, divided by what an orchestrator should do about them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class LoaderError(Exception):
     """A failure; its text is a sentence for a person."""
@@ -14,4 +17,9 @@ class TerminalError(LoaderError):
 
 
 class DeliveryRefused(TerminalError):
-    """The whole delivery is refused; the data that it would have replaced stay."""
+    """The whole delivery is refused; the data that it would have replaced stay.
+
+    `summary` is what was found, as `LoadResult.summary` has it; empty where nothing was counted.
+    """
+
+    summary: Mapping[str, Any] = {}

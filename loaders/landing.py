@@ -100,6 +100,17 @@ class LoadResult:
         """The last day to build the marts for, chosen like `first_day`."""
         return self.days[-1] if self.days else self.delivery.last_day
 
+    def summary(self) -> dict[str, Any]:
+        """Return plain values for other programs: days, counts of lines, no value of any line."""
+        return {
+            "first_day": str(self.first_day),
+            "last_day": str(self.last_day),
+            "outcome": self.outcome,
+            "days": [str(day) for day in self.days],
+            **asdict(self.counts),
+            "reasons": self.reasons,
+        }
+
     def describe(self) -> str:
         """Return the lines for the operator."""
         counts = self.counts
@@ -197,7 +208,11 @@ def land(
 
     result, refusal = tried_again(attempt)
     if refusal is not None:
-        raise DeliveryRefused(f"{delivery.name} ({source_file}): {refusal}\n{result.describe()}")
+        refused = DeliveryRefused(
+            f"{delivery.name} ({source_file}): {refusal}\n{result.describe()}"
+        )
+        refused.summary = result.summary()
+        raise refused
     return result
 
 

@@ -102,6 +102,8 @@ class AirflowParts:
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
             # The pause between two tasks is 0.2 s instead of 1 s, for a tenth of an idle core.
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+            # An event of a task does not carry its Python code.
+            "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(schedule),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             # A worker that misses the end of its task notices it at the next heartbeat: after 1 s

@@ -193,7 +193,13 @@ class Settings:
     @property
     def settings_of_caller(self) -> dict[str, str]:
         """The caller's settings that are meant for the programs here."""
-        names = [*environment.AIRFLOW_METADATA, *environment.LIMITS]
+        names = [
+            *environment.AIRFLOW_METADATA,
+            *environment.LIMITS,
+            *environment.ALERTS,
+            *environment.METRICS,
+            *environment.LINEAGE,
+        ]
         if not self.warehouse_is_embedded:
             names += [*environment.WAREHOUSE, *environment.LIBPQ, *environment.DBT_ACCOUNT]
         env = environment.named(self.caller, names)

@@ -3,9 +3,11 @@
 from datetime import datetime
 
 from airflow.sdk import Param, dag
+from sales_mart_alerts import RunNotifier
 from sales_mart_tasks import (
     DEFAULT_ARGS,
     build_marts,
+    delivery_group,
     generate_report,
     get_report,
     print_info,
@@ -21,6 +23,7 @@ from sales_mart_tasks import (
     # Parallel runs are safe, but each would only replace what the other has just loaded.
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=RunNotifier(),
     params={
         "allow_empty": Param(
             False, type="boolean", description="Let the delivery empty days that have order lines."
@@ -30,9 +33,10 @@ from sales_mart_tasks import (
     doc_md=__doc__,
 )
 def sales_mart_history() -> None:
-    report_task = generate_report()
-    print_info() >> report_task
-    uploaded = upload.override(task_id="upload_user_order")(get_report(report_task))
+    with delivery_group():
+        report_task = generate_report()
+        print_info() >> report_task
+        uploaded = upload.override(task_id="upload_user_order")(get_report(report_task))
     uploaded >> build_marts("upload_user_order") >> report_page().as_teardown()
 
 

@@ -3,9 +3,11 @@
 from datetime import datetime
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag
+from sales_mart_alerts import RunNotifier, late
 from sales_mart_tasks import (
     DEFAULT_ARGS,
     build_marts,
+    delivery_group,
     generate_report,
     get_increment,
     get_report,
@@ -24,6 +26,8 @@ from sales_mart_tasks import (
     # Days are independent and each mart has its lock, so runs at the same time are safe.
     max_active_runs=4,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=RunNotifier(),
+    deadline=late(),
     params={
         "date": Param(
             None,
@@ -39,12 +43,13 @@ from sales_mart_tasks import (
     doc_md=__doc__,
 )
 def sales_mart_increment() -> None:
-    day = print_info()
-    report_task = generate_report()
-    report = get_report(report_task)
-    increment = get_increment(report, day)
-    day >> report_task
-    uploaded = upload.override(task_id="upload_user_order_inc")(increment)
+    with delivery_group():
+        day = print_info()
+        report_task = generate_report()
+        report = get_report(report_task)
+        increment = get_increment(report, day)
+        day >> report_task
+        uploaded = upload.override(task_id="upload_user_order_inc")(increment)
     uploaded >> build_marts("upload_user_order_inc") >> report_page().as_teardown()
 
 

@@ -6,21 +6,31 @@ the loader.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Context, PokeReturnValue, get_current_context, task
+from airflow.sdk import Asset, Context, PokeReturnValue, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import LoadMode, TestBehavior, TestIndirectSelection
+from sales_mart_alerts import note_failure, reason
 
 ROOT = Path(__file__).resolve().parents[2]
+PROJECT = ROOT / "dbt_project"
+MANIFEST = PROJECT / "target" / "manifest.json"
 MARTS = "marts"
+LINEAGE = "AIRFLOW__OPENLINEAGE__TRANSPORT"
+# What other DAGs may wait for; each event says which days were replaced.
+ASSETS = {name: Asset(f"mart.{name}") for name in ("f_sales", "f_customer_retention")}
 
 DEFAULT_ARGS = {
+    "owner": "retail_retention",
+    "on_failure_callback": note_failure,
     "retries": 3,
     # The first retry comes soon, after runs that met; later ones after minutes, after an outage.
     "retry_delay": timedelta(seconds=10),
@@ -68,11 +78,16 @@ def business_day(context: Context) -> date:
     return (run.run_after - timedelta(days=1)).date()
 
 
+def delivery_group() -> TaskGroup:
+    """Return the group of the tasks from the report API to staging, whose ids stay as they are."""
+    return TaskGroup(
+        "delivery", prefix_group_id=False, tooltip="From the report API to schema staging."
+    )
+
+
 @task
 def print_info() -> str:
     """Show where this run reads and writes; return the business day."""
-    import os
-
     from loaders.settings import ReportApiSettings
 
     context = get_current_context()
@@ -116,16 +131,27 @@ def get_increment(report: dict[str, Any], day: str) -> dict[str, str | None]:
 
 
 @task(multiple_outputs=False)
-def upload(delivery: dict[str, Any]) -> dict[str, str]:
-    """Fetch the delivery's file and land it; return the first and last day to build."""
+def upload(delivery: dict[str, Any]) -> dict[str, Any]:
+    """Fetch the delivery's file and land it in staging.
+
+    Returns what the run did: first and last day to build, the days replaced, lines by what became
+    of them. Of a refused delivery it stands there too, though the task fails, with the refusal.
+    """
     from loaders import steps
     from loaders.deliveries import Delivery
+    from loaders.errors import DeliveryRefused
 
-    allow_empty = get_current_context()["params"]["allow_empty"]
+    context = get_current_context()
+    allow_empty = context["params"]["allow_empty"]
     with fail_fast():
-        result = steps.upload(Delivery.from_json(delivery), allow_empty=allow_empty)
+        try:
+            result = steps.upload(Delivery.from_json(delivery), allow_empty=allow_empty)
+        except DeliveryRefused as refused:
+            summary = {**refused.summary, "refusal": reason(refused)}
+            context["ti"].xcom_push("return_value", summary)
+            raise
     print(result.describe())
-    return {"first_day": str(result.first_day), "last_day": str(result.last_day)}
+    return result.summary()
 
 
 def build_marts(uploaded: str) -> DbtTaskGroup:
@@ -133,13 +159,13 @@ def build_marts(uploaded: str) -> DbtTaskGroup:
 
     Needs dbt_project/target/manifest.json (`dbt parse` writes it).
     """
-    project = ROOT / "dbt_project"
     days = f"ti.xcom_pull(task_ids='{uploaded}')"
-    return DbtTaskGroup(
+    group = DbtTaskGroup(
         group_id=MARTS,
+        tooltip="The marts, each built and tested for the days of the run.",
         project_config=ProjectConfig(
-            dbt_project_path=project,
-            manifest_path=project / "target" / "manifest.json",
+            dbt_project_path=PROJECT,
+            manifest_path=MANIFEST,
             install_dbt_deps=False,
             # Not `vars`, because with them dbt would parse the whole project again for every day.
             env_vars={
@@ -165,9 +191,33 @@ def build_marts(uploaded: str) -> DbtTaskGroup:
             "exclude": "resource_type:unit_test tag:at_rest",
             "install_deps": False,
             # dbt's files for other programs would be lost with the folder in which Cosmos runs dbt.
-            "dbt_cmd_global_flags": ["--no-write-json"],
+            # Lineage events are made from them before that.
+            "dbt_cmd_global_flags": [] if os.environ.get(LINEAGE) else ["--no-write-json"],
+            "pre_execute": say_days,
         },
     )
+    descriptions = model_descriptions()
+    for name in descriptions.keys() & {child.removeprefix(f"{MARTS}.") for child in group.children}:
+        model: Any = group.children[f"{MARTS}.{name}"]
+        model.doc_md, model.owner = descriptions[name], DEFAULT_ARGS["owner"]
+        model.add_outlets([ASSETS[name]] if name in ASSETS else [])
+    return group
+
+
+def model_descriptions() -> dict[str, str]:
+    """Return what the manifest says of each model."""
+    nodes = json.loads(MANIFEST.read_text())["nodes"].values()
+    return {node["name"]: node["description"] for node in nodes if node["resource_type"] == "model"}
+
+
+def say_days(context: Context) -> None:
+    """Note in the events of a model's assets which days the run replaces."""
+    model: Any = context["task"]
+    for asset in model.outlets:
+        context["outlet_events"][asset].extra = {
+            "first_day": model.env["SALES_WINDOW_START"],
+            "last_day": model.env["SALES_WINDOW_END"],
+        }
 
 
 # A teardown, so that a run whose marts are right succeeds even if the page fails. There is no
@@ -179,7 +229,6 @@ def report_page() -> str:
     Raises:
         AirflowSkipException: if REPORT_PAGE is not set, or a mart of this run was not built.
     """
-    import os
     from datetime import UTC, datetime
 
     from report import marts, page

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,20 @@ print("<<<" + json.dumps({
             "file": dag.fileloc,
             "catchup": dag.catchup,
             "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
+            "docs": {task.task_id: task.doc_md for task in dag.tasks},
+            "owners": sorted({task.owner for task in dag.tasks}),
+            "groups": {
+                group.group_id: [group.tooltip, *sorted(group.children)]
+                for name, group in dag.task_group.get_task_group_dict().items() if name
+            },
+            "params": {name: param.description for name, param in dag.params.items()},
+            "doc": dag.doc_md,
+            "outlets": {task.task_id: [o.name for o in task.outlets] for task in dag.tasks},
+            "told": [
+                type(dag.on_failure_callback).__name__,
+                sorted({f.__name__ for task in dag.tasks for f in task.on_failure_callback}),
+                [(d.name, d.interval.total_seconds(), d.callback.path) for d in dag.deadline or []],
+            ],
             "retries": sorted({
                 (task.retries, task.retry_delay.total_seconds(), task.retry_exponential_backoff)
                 for task in dag.tasks if not task.is_teardown
@@ -42,6 +57,10 @@ print("<<<" + json.dumps({
                 if task.is_teardown and not task.on_failure_fail_dagrun
             ],
             "modes": {t.task_id: t.mode for t in dag.tasks if hasattr(t, "poke_interval")},
+            "waits_for": [
+                asset.name
+                for asset in getattr(getattr(dag.timetable, "asset_condition", None), "objects", [])
+            ],
         }
         for dag in bag.dags.values()
     },
@@ -59,8 +78,12 @@ def bag(
     target = ROOT / "dbt_project" / "target"
     target.mkdir(exist_ok=True)
     shutil.copy(dbt_target / "manifest.json", target)
+    return described(DAGS, home)
+
+
+def described(folder: Path, home: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", DESCRIBE, str(DAGS)],
+        [sys.executable, "-c", DESCRIBE, str(folder)],
         env={
             "PATH": os.defpath,
             "HOME": str(home),
@@ -73,13 +96,13 @@ def bag(
         capture_output=True,
     )
     assert "<<<" in done.stdout, done.stderr
-    described: dict[str, Any] = json.loads(done.stdout.split("<<<")[1])
-    return described
+    found: dict[str, Any] = json.loads(done.stdout.split("<<<")[1])
+    return found
 
 
 def test_every_file_is_a_dag_that_imports(bag: dict[str, Any]) -> None:
     assert bag["errors"] == {}
-    files = {path.stem for path in DAGS.glob("*.py")} - {"sales_mart_tasks"}
+    files = {path.stem for path in DAGS.glob("*.py")} - {"sales_mart_tasks", "sales_mart_alerts"}
     assert files == set(bag["dags"]) == {"sales_mart_history", "sales_mart_increment"}
     for name, dag in bag["dags"].items():
         assert Path(dag["file"]).stem == name
@@ -127,6 +150,53 @@ def test_waiting_for_the_report_frees_the_worker(bag: dict[str, Any]) -> None:
         assert not dag["catchup"]
         # After 10, 50 and 250 s; with a factor of 1 the delay would not grow.
         assert dag["retries"] == [[3, 10, 5]]
+
+
+def test_every_task_says_what_it_does_and_whose_it_is(bag: dict[str, Any]) -> None:
+    for dag in bag["dags"].values():
+        assert dag["doc"].startswith(("Every day:", "On demand:"))
+        assert {task for task, doc in dag["docs"].items() if len(doc or "") < 20} == set()
+        assert "*One row per order line" in dag["docs"]["marts.f_sales"]
+        assert dag["owners"] == ["retail_retention"]
+        assert all(len(description) > 20 for description in dag["params"].values())
+
+
+def test_the_graph_has_two_groups_and_what_follows_them(bag: dict[str, Any]) -> None:
+    for name, last in (
+        ("sales_mart_increment", "upload_user_order_inc"),
+        ("sales_mart_history", "upload_user_order"),
+    ):
+        dag = bag["dags"][name]
+        tooltip, *steps = dag["groups"]["delivery"]
+        assert "staging" in tooltip and {"print_info", "generate_report", last} < set(steps)
+        tooltip, *models = dag["groups"]["marts"]
+        assert "tested" in tooltip and set(models) == {f"marts.{model}" for model in MODELS}
+        assert set(dag["tasks"]) - {*steps, *models} == {"report_page"}
+
+
+def test_a_failed_run_and_a_late_day_are_told(bag: dict[str, Any]) -> None:
+    late = ["late", 6 * 3600, "sales_mart_alerts.tell_late"]
+    for name, deadlines in (("sales_mart_increment", [late]), ("sales_mart_history", [])):
+        assert bag["dags"][name]["told"] == ["RunNotifier", ["note_failure"], deadlines]
+
+
+def test_the_two_facts_are_assets_and_the_example_waits_for_them(
+    bag: dict[str, Any], tmp_path: Path
+) -> None:
+    facts = {"marts.f_sales": ["mart.f_sales"]}
+    facts["marts.f_customer_retention"] = ["mart.f_customer_retention"]
+    for dag in bag["dags"].values():
+        assert {task: names for task, names in dag["outlets"].items() if names} == facts
+    text = (ROOT / "docs" / "deploying.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "weekly_figures.py").write_text(example)
+    consumer = described(tmp_path / "dags", tmp_path)
+    assert consumer["errors"] == {}
+    assert sorted(consumer["dags"]["weekly_figures"]["waits_for"]) == [
+        "mart.f_customer_retention",
+        "mart.f_sales",
+    ]
 
 
 def test_the_dags_are_wiring_and_nothing_shadows_airflow() -> None:

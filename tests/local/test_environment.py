@@ -59,7 +59,8 @@ def test_the_settings_of_the_readme_are_those_that_count(tmp_path: Path) -> None
     cells = re.findall(r"^\| (`.*?) \|", table.partition("\n## ")[0], re.M)
     told = {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
     e = environment
-    groups = (e.WAREHOUSE, e.DBT_ACCOUNT, e.REPORT_API, e.AIRFLOW_METADATA, e.LIMITS, [e.PAGE])
+    groups = (e.WAREHOUSE, e.DBT_ACCOUNT, e.REPORT_API, e.AIRFLOW_METADATA, e.LIMITS, [e.PAGE],
+              e.ALERTS, e.METRICS, e.LINEAGE)  # fmt: skip
     assert told == {name for group in groups for name in group}
     caller = dict.fromkeys([*told, *e.LIBPQ], "5433") | REAL_API | {e.PAGE: "/pages/report.html"}
     assert caller.items() <= Settings(caller, state=tmp_path).for_programs().items()
@@ -114,6 +115,7 @@ def test_a_server_that_only_some_programs_would_find_is_refused(
 def test_an_empty_setting_is_an_unset_one(tmp_path: Path) -> None:
     table = [*environment.WAREHOUSE, *environment.DBT_ACCOUNT, *environment.REPORT_API,
              *environment.AIRFLOW_METADATA, *environment.LIMITS, *environment.LIBPQ,
+             *environment.ALERTS, *environment.METRICS, *environment.LINEAGE,
              environment.PAGE, "HOME", "TMPDIR", "RECORDED", "TODAY"]  # fmt: skip
     empty = dict.fromkeys(table, "")
     assert Settings(empty, state=tmp_path).for_programs() == Settings({}, tmp_path).for_programs()
