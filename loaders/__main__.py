@@ -8,7 +8,7 @@ from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
 
-from loaders import quarantine, steps
+from loaders import quarantine, steps, trimming
 from loaders.deliveries import parse_day
 from loaders.errors import LoaderError
 
@@ -32,6 +32,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         _add_allow_empty(command)
     _add_quarantine(commands.add_parser("quarantine", help="rejected lines: list, show, replay"))
+    trim = commands.add_parser("trim", help="take what is old out of ledger and quarantine")
+    trim.add_argument(
+        "--months", type=int, required=True, metavar="N", help="keep what is younger than that"
+    )
+    trim.add_argument("--apply", action="store_true", help="do it; without, only say what would go")
     return parser
 
 
@@ -74,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "quarantine":
             _quarantine(options)
+            return 0
+        if options.command == "trim":
+            print(trimming.trim(options.months, apply=options.apply))
             return 0
         delivery = steps.wait_for_report(steps.generate_report())
         if options.command == "increment":
