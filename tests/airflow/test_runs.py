@@ -1,12 +1,14 @@
 """A real Airflow: every way to start a run, overlaps and a kill, and then a proof of the marts."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from airflow_runs import (
     trigger,
     wait_until,
 )
+from receivers import datagrams, webhook
 from samples import FEBRUARY_2024, SAMPLES, needs_samples
 from support import write_orders
 
@@ -77,8 +80,39 @@ ONE_DEADLOCK = (
 )
 
 
+@dataclass(frozen=True)
+class Received:
+    """What Airflow has sent: alerts, metrics as datagrams, lineage events as lines of a file."""
+
+    alerts: list[dict[str, Any]]
+    metrics: list[str]
+    lineage: Path
+    settings: dict[str, str]
+
+    def told(self, number: int) -> list[list[str]]:
+        """Wait for so many alerts; return the lines of each."""
+        wait_until(lambda: len(self.alerts) >= number)
+        return [alert["text"].splitlines() for alert in self.alerts]
+
+
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
+    lineage = tmp_path_factory.mktemp("lineage") / "events"
+    transport = {"type": "file", "log_file_path": str(lineage), "append": True}
+    with webhook() as (url, alerts), datagrams() as (port, metrics):
+        settings = {
+            "ALERT_WEBHOOK_URL": url,
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": HOST,
+            "AIRFLOW__METRICS__STATSD_PORT": str(port),
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+            "AIRFLOW__OPENLINEAGE__NAMESPACE": "test",
+        }
+        yield Received(alerts, metrics, lineage, settings)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, received: Received) -> Iterator[Stack]:
     """A stack with a service of its own, which activates the schedule; each test serves it."""
     now = datetime.now(UTC)
     tomorrow = datetime.combine(now + timedelta(days=1), datetime.min.time(), UTC)
@@ -93,7 +127,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "REPORT_API_NICKNAME": "test",
         "REPORT_API_COHORT": "1",
     }
-    with local_stack(tmp_path_factory.mktemp("state"), **service) as stack:
+    settings = {**service, **received.settings}
+    with local_stack(tmp_path_factory.mktemp("state"), **settings) as stack:
         yield stack
 
 
@@ -129,7 +164,7 @@ def kill_running_tasks(stack: Stack) -> int:
 
 
 def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
-    stack: Stack, airflow: AirflowApi
+    stack: Stack, airflow: AirflowApi, received: Received
 ) -> None:
     today = datetime.now(UTC).date()
     one, two, three, four = (today - timedelta(days=back) for back in (1, 2, 3, 4))
@@ -193,14 +228,92 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
         tasks = airflow.tasks(INCREMENT, [run.run_id])
         assert {t.task_id: t.try_number for t in tasks if t.state == "failed"} == {task: 1}
 
+    # Each of the two was told once, and nobody of the kill and the deadlock, which were overcome.
+    assert sorted(lines[:-1] for lines in received.told(2)) == [
+        [
+            f"{INCREMENT} failed",
+            f"print_info: unknown parameter '…': {INCREMENT} takes allow_empty and date",
+            f"do: airflow dags trigger {INCREMENT}",
+        ],
+        [
+            f"{INCREMENT} failed for 2024-02-25",
+            "get_increment: no increment for 2024-02-25: Date is too early",
+            f"""do: airflow dags trigger {INCREMENT} --conf '{{"date": "2024-02-25"}}'""",
+        ],
+    ]
+    assert f"see: {stack.airflow.url}/dags/{INCREMENT}/runs/" in received.told(2)[0][-1]
+    # Hours later the day is still not there.
+    with closing(stack.settings.postgres.connect("airflow")) as metadata, metadata:
+        metadata.cursor().execute(
+            "update deadline set deadline_time = now() - interval '1 minute' from dag_run"
+            " where dag_run.id = dagrun_id and run_id = %s",
+            (too_early.run_id,),
+        )
+    late = received.told(3)[2]
+    assert late[0] == f"2024-02-25 did not come: {INCREMENT} has not succeeded"
+    assert late[2] == "do: python -m checks doctor"
+
+    what_was_done = returned(airflow, plain, "upload_user_order_inc")
+    assert what_was_done["days"] == [str(one)] and what_was_done["outcome"] == "loaded"
+    assert what_was_done["received"] == what_was_done["loaded"] > 0
+    covered = returned(airflow, history, "upload_user_order")
+    covered = {name: covered[name] for name in ("first_day", "last_day")}
+    assert all(said == [covered] for said in asset_events(airflow, history).values())
+    whole = examined(stack)
+    for check in ("scheduler", "dag-processor", "DAGs", "paused", "report API", "ledger", "due"):
+        assert whole[check]["state"] == "well", whole[check]
+
     assert stack.program("python", "-m", "checks", "prove") == 0
     assert query(stack, DAYS_BY_KIND) == [("history", 23), ("increment", 4)]
     assert query(stack, "select count(distinct date_id) from mart.f_sales") == [(27,)]
 
 
+def asset_events(api: AirflowApi, run: DagRun) -> dict[str, list[dict[str, str]]]:
+    """What the events of a run's assets say, by the name of the asset."""
+    found = api._call("GET", "/assets/events", params={"source_run_id": run.run_id})
+    said: dict[str, list[dict[str, str]]] = {}
+    for event in found["asset_events"]:
+        said.setdefault(event["name"], []).append(event["extra"])
+    assert set(said) == {"mart.f_sales", "mart.f_customer_retention"}
+    return said
+
+
+def examined(stack: Stack) -> dict[str, dict[str, str]]:
+    """What the doctor finds, by the name of the check."""
+    done = subprocess.run(
+        [BIN / "python", "-m", "checks", "doctor", "--json"],
+        cwd=ROOT,
+        env=stack.airflow.environment(schedule=True),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    return {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_what_airflow_sends_while_it_runs(stack: Stack, received: Received) -> None:
+    names = {metric.partition(":")[0] for metric in received.metrics}
+    print(sorted(names))
+    events = [json.loads(line) for line in received.lineage.read_text().splitlines()]
+    jobs = {event["job"]["name"] for event in events}
+    print(sorted(jobs))
+    written = {output["name"] for event in events for output in event.get("outputs", [])}
+    print(written)
+    customers = query(stack, "select distinct last_name from mart.d_customer")
+    sent = [*received.metrics, received.lineage.read_text(), json.dumps(received.alerts)]
+    secrets = [KEY, stack.settings.warehouse["PGPASSWORD"]]
+    for private in [*(name for (name,) in customers), *secrets]:
+        assert not any(private in text for text in sent)
+    assert 0
+
+
 @needs_samples
 def test_the_main_job_on_real_deliveries_in_either_order(
-    stack: Stack, airflow: AirflowApi, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    stack: Stack,
+    airflow: AirflowApi,
+    received: Received,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     job = Pipeline(stack.airflow, airflow, time.monotonic() + PATIENCE_SECONDS)
     day = date(2024, 2, 25)
@@ -222,16 +335,27 @@ def test_the_main_job_on_real_deliveries_in_either_order(
         assert '"lastDay":"2024-02-25"' in written
 
         # There is no recording of this day.
+        before = len(received.alerts)
         with pytest.raises(PipelineError, match=r"2024-02-26: task get_increment failed") as error:
             job.run_increments([date(2024, 2, 26)])
         assert "no increment for 2024-02-26" in str(error.value), "the end of its log"
+        assert received.told(before + 1)[before][0] == f"{INCREMENT} failed for 2024-02-26"
         # If marts are missing, the page stays as it is.
         assert stack.settings.report_page.read_text() == written
 
     write_orders(tmp_path / f"increment_{day}__user_order_log_inc.csv", [])
     with service(stack, RecordedSource(tmp_path), today=date(2024, 3, 3)):
+        refused = Pipeline(stack.airflow, airflow, time.monotonic() + PATIENCE_SECONDS)
         with pytest.raises(PipelineError, match="would empty 2024-02-25, which has order lines"):
-            job.run_increments([day])
+            refused.run_increments([day])
+        alert = received.told(before + 2)[before + 1]
+        assert alert[0] == f"{INCREMENT} failed for 2024-02-25"
+        assert re.match("upload_user_order_inc: increment 2024-02-25 .*: it would empty", alert[1])
+        assert alert[2] == "do: python -m loaders quarantine list"
+        (run,) = refused.begun.values()
+        found = returned(airflow, run, "upload_user_order_inc")
+        assert (found["outcome"], found["days"], found["received"]) == ("refused", [], 0)
+        assert "it would empty 2024-02-25" in found["refusal"]
         meant = {"date": str(day), "allow_empty": True}
         assert ended(airflow, [trigger(airflow, INCREMENT, conf=meant)]) == ["success"]
         assert query(stack, "select max(date_id) from mart.f_sales") == [(20240224,)]
