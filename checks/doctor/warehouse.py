@@ -90,7 +90,7 @@ def rights(cursor: Cursor, today: date | None) -> Iterator[Finding]:
 
 
 LOADER_RIGHTS = """
-    select format('%%s may not %%s staging.%%s', %(account)s, lower(wanted), name)
+    select format('%%s lacks %%s on staging.%%s', %(account)s, wanted, name)
     from unnest(%(tables)s) as tables (name)
     cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as rights (wanted)
     where not has_schema_privilege(%(account)s, 'staging', 'USAGE')
@@ -98,7 +98,7 @@ LOADER_RIGHTS = """
     order by name, wanted
 """
 BUILDER_RIGHTS = """
-    select format('%%s may not read staging.%%s', %(account)s, name)
+    select format('%%s lacks SELECT on staging.%%s', %(account)s, name)
     from unnest(%(tables)s) as tables (name)
     where not has_schema_privilege(%(account)s, 'staging', 'USAGE')
         or not has_table_privilege(%(account)s, 'staging.' || name, 'SELECT')

@@ -22,6 +22,7 @@ from checks.doctor.finding import Finding, State
 from checks.session import open_session
 from local.ports import HOST, free_port
 from local.postgres import EmbeddedPostgres, bundled_bin_dir, connect
+from migrations.roles import create_roles
 
 TODAY = date(2024, 2, 26)
 DAYS = [f"2024-02-{day}" for day in range(19, 26)]
@@ -175,48 +176,61 @@ def test_a_server_whose_clock_differs(built: Warehouse, skew: str, state: State)
         is_found("clock", state, "s between this machine's", "timedatectl status")
 
 
-def test_the_rights_of_loader_and_dbt(built: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    built.query("create role a_loader login password 'a'; create role a_builder login password 'b'")
-    try:
-        built.query("grant usage on schema staging to a_loader, a_builder")
-        built.query("grant all on all tables in schema staging to a_loader")
-        built.query("grant select on all tables in schema staging to a_builder")
-        monkeypatch.setenv("PGUSER", "a_loader")
-        monkeypatch.setenv("PGPASSWORD", "a")
-        is_found("rights", LOOK, "a_loader does not own mart.d_calendar", "make roles")
+@pytest.fixture
+def accounts(built: Warehouse) -> Iterator[tuple[str, str]]:
+    """The accounts of loader and dbt, with their names as passwords."""
+    create_roles(say=lambda text: None)
+    loader, transformer = f"{DATABASE}_loader", f"{DATABASE}_transformer"
+    for account in (loader, transformer):
+        built.query(f"alter role {account} password '{account}'")
+    yield loader, transformer
+    built.query(f"reassign owned by {transformer} to current_user")
+    for account in (loader, transformer, f"{DATABASE}_reader"):
+        built.query(f"drop owned by {account}")
+        built.query(f"drop role {account}")
+
+
+def test_the_rights_of_loader_and_dbt(built: Warehouse, accounts: tuple[str, str]) -> None:
+    loader, transformer = accounts
+    assert found("rights").state is WELL, "the owner may all"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGUSER", loader)
+        patch.setenv("PGPASSWORD", loader)
+        is_found("rights", LOOK, f"dbt: {loader} does not own mart.d_calendar", "make roles")
         # What it may not read it cannot tell.
         assert found("freshness").state is NOT
+        patch.setenv("DBT_USER", transformer)
+        patch.setenv("DBT_ENV_SECRET_PGPASSWORD", "wrong")
+        is_found("rights", BROKEN, f"{transformer} cannot connect: ", "make roles")
+        patch.setenv("DBT_ENV_SECRET_PGPASSWORD", transformer)
+        is_found("rights", WELL, f"{loader} and {transformer} may load and build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGUSER", transformer)
+        patch.setenv("PGPASSWORD", transformer)
+        said = f"the loader: {transformer} lacks DELETE on staging.delivery"
+        is_found("rights", LOOK, said, "make roles")
+    built.query(f"revoke delete on staging.user_order_log from {loader}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGUSER", loader)
+        patch.setenv("PGPASSWORD", loader)
+        patch.setenv("DBT_USER", transformer)
+        patch.setenv("DBT_ENV_SECRET_PGPASSWORD", transformer)
+        said = f"the loader: {loader} lacks DELETE on staging.user_order_log"
+        is_found("rights", BROKEN, said, "make roles")
+        patch.setenv("DBT_USER", f"{DATABASE}_reader")
+        said = f"dbt: {DATABASE}_reader does not own mart.d_calendar"
+        is_found("rights", BROKEN, said, "make roles")
 
-        monkeypatch.setenv("DBT_USER", "a_builder")
-        monkeypatch.setenv("DBT_ENV_SECRET_PGPASSWORD", "wrong")
-        is_found("rights", BROKEN, "a_builder cannot connect: ", "make roles")
-        monkeypatch.setenv("DBT_ENV_SECRET_PGPASSWORD", "b")
-        is_found("rights", BROKEN, "dbt: a_builder does not own mart.d_calendar", "make roles")
-        assert "cannot connect" not in found("rights").text
-        built.query(
-            "do $$ declare name text; begin"
-            " for name in select relname from pg_class where relkind = 'r'"
-            " and relnamespace = 'mart'::regnamespace loop"
-            " execute format('alter table mart.%I owner to a_builder', name);"
-            " end loop; end $$"
-        )
-        is_found("rights", WELL, "a_loader and a_builder may load and build")
-        built.query("revoke delete on staging.user_order_log from a_loader")
-        is_found("rights", BROKEN, "a_loader may not delete staging.user_order_log", "make roles")
-    finally:
-        built.query("reassign owned by a_builder to warehouse; drop owned by a_builder, a_loader")
-        built.query("drop role a_builder, a_loader")
 
-
-def test_an_account_that_may_neither_load_nor_build(
-    built: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_account_that_may_neither_load_nor_build(built: Warehouse) -> None:
     built.query("create role a_stranger login password 's'")
     try:
-        monkeypatch.setenv("PGUSER", "a_stranger")
-        monkeypatch.setenv("PGPASSWORD", "s")
-        is_found("rights", BROKEN, "a_stranger may not read staging.delivery", "make roles")
-        assert found("ledger").state is NOT
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PGUSER", "a_stranger")
+            patch.setenv("PGPASSWORD", "s")
+            said = "the loader: a_stranger lacks DELETE on staging.delivery"
+            is_found("rights", BROKEN, said, "make roles")
+            assert found("ledger").state is NOT
     finally:
         built.query("drop role a_stranger")
 
