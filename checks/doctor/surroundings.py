@@ -23,6 +23,7 @@ PYTHON = ((3, 11), (3, 13))
 # Of a disk with less the next large delivery, or dbt's logs, may find none.
 LOW_BYTES, NO_BYTES = 2 * 2**30, 2**28
 CONNECT_SECONDS = 5
+LINEAGE = "apache-airflow-providers-openlineage"
 # As dbt takes it (macro _lock_timeout).
 LOCK_TIMEOUT = re.compile("[0-9]+ ?(ms|s|min|h|d)?")
 
@@ -93,6 +94,8 @@ def _contradictions() -> Iterator[str]:
         yield "DBT_ENV_SECRET_PGPASSWORD is set and DBT_USER is not: dbt does not use it"
     if os.environ.get("SALES_WINDOW_START") and os.environ.get("SALES_WINDOW_END"):
         yield "SALES_WINDOW_START is set here: every dbt run without --vars builds these days only"
+    if os.environ.get("AIRFLOW__OPENLINEAGE__TRANSPORT") and not _installed(LINEAGE):
+        yield f"AIRFLOW__OPENLINEAGE__TRANSPORT is set and {LINEAGE} is not installed: no events"
     if service := os.environ.get("PGSERVICE"):
         yield f"PGSERVICE is {service!r}: the loader follows it, dbt does not"
     if _set("REPORT_API_"):
@@ -101,6 +104,10 @@ def _contradictions() -> Iterator[str]:
                 yield "REPORT_API_URL is http://: the key travels unencrypted"
         except TerminalError:
             pass  # told as refused
+
+
+def _installed(name: str) -> bool:
+    return any(distribution.name == name for distribution in distributions())
 
 
 def _set(prefix: str) -> bool:

@@ -456,6 +456,7 @@ def test_the_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"DBT_ENV_SECRET_PGPASSWORD": "s3cret"}, LOOK, "dbt does not use it"),
         ({"SALES_WINDOW_START": "2024-02-25", "SALES_WINDOW_END": "2024-02-25"}, LOOK,
          "builds these days only"),
+        ({"AIRFLOW__OPENLINEAGE__TRANSPORT": "{}"}, WELL, "no contradictions"),
         ({"PGSERVICE": "other"}, LOOK, "the loader follows it, dbt does not"),
         ({"REPORT_API_URL": "http://a.example", "REPORT_API_NICKNAME": "n",
           "REPORT_API_COHORT": "1", "REPORT_API_KEY": "s3cret"}, LOOK, "travels unencrypted"),
@@ -470,6 +471,13 @@ def test_settings_that_contradict_each_other(
     (finding,) = surroundings.settings()
     assert finding.state is state and text in finding.text, finding
     assert "s3cret" not in finding.text
+
+
+def test_lineage_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", "{}")
+    monkeypatch.setattr(surroundings, "LINEAGE", "a-package-that-is-not-there")
+    (finding,) = surroundings.settings()
+    assert finding.state is LOOK and "not installed: no events" in finding.text
 
 
 def test_the_manifest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dbt_parsed: Dbt) -> None:
