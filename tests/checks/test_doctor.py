@@ -20,6 +20,7 @@ from checks.doctor import examination, examine, orchestrator, show, surroundings
 from checks.doctor import warehouse as of_warehouse
 from checks.doctor.finding import Finding, State
 from checks.session import open_session
+from loaders import quarantine
 from local.ports import HOST, free_port
 from local.postgres import EmbeddedPostgres, bundled_bin_dir, connect
 from migrations.roles import create_roles
@@ -316,6 +317,22 @@ def test_days_that_were_loaded_and_not_built(built: Warehouse, tmp_path: Path) -
     # A run may be building it.
     assert found("freshness").state is WELL
     built.query("update staging.delivery set finished_at = finished_at - interval '2 hours'")
+    said = "1 days loaded and not built: 2024-02-21"
+    is_found("freshness", LOOK, said, "dbt run --vars '{ds: 2024-02-21}'")
+
+
+def test_lines_that_were_replayed_and_not_built(
+    built: Warehouse, dbt_parsed: Dbt, tmp_path: Path
+) -> None:
+    orders = [order(str(number), DAYS[2]) for number in range(30)]
+    deliverer(tmp_path)(DAYS[2], [*orders, order("bad", DAYS[2], quantity="many")])
+    dbt_parsed.run()
+    built.query("update staging.delivery set finished_at = finished_at - interval '2 hours'")
+    assert found("freshness").state is WELL
+    quarantine.export(8, None, tmp_path / "rejected.csv")
+    corrected = (tmp_path / "rejected.csv").read_text().replace("many", "2")
+    (tmp_path / "rejected.csv").write_text(corrected)
+    quarantine.replay(8, tmp_path / "rejected.csv")
     said = "1 days loaded and not built: 2024-02-21"
     is_found("freshness", LOOK, said, "dbt run --vars '{ds: 2024-02-21}'")
 
