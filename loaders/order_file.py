@@ -403,6 +403,11 @@ def _columns(header: str) -> list[str]:
         columns = [name.strip() for name in _fields(header)]
     except _Rejected as rejected:
         raise DeliveryRefused(f"the header cannot be read ({rejected.reason})") from None
+    if len(columns) >= len(REQUIRED_COLUMNS) and set(columns).isdisjoint(KNOWN_COLUMNS):
+        # Not shown: an order line in the header's place says who has ordered.
+        raise DeliveryRefused(
+            f"columns of the header: none of the {len(columns)} is known; is the header missing?"
+        )
     problems = []
     if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
         problems.append(f"missing {', '.join(missing)}")

@@ -17,7 +17,13 @@ from loaders.errors import LoaderError
 from loaders.warehouse import explained
 
 # Whoever asks how things are should not wait for a warehouse that is at its limit.
-SESSION = {"default_transaction_read_only": "on", "statement_timeout": "60s", "lock_timeout": "5s"}
+SESSION = {"default_transaction_read_only": "on", "statement_timeout": "30s"}
+_LATE = (psycopg2.errors.QueryCanceled, psycopg2.errors.LockNotAvailable)
+_UNPREPARED = (
+    psycopg2.errors.InvalidSchemaName,
+    psycopg2.errors.UndefinedColumn,
+    psycopg2.errors.UndefinedTable,
+)
 
 CheckOfWarehouse = Callable[[Cursor, date | None], Iterator[Finding]]
 _OF_WAREHOUSE: dict[str, CheckOfWarehouse] = {
@@ -88,10 +94,11 @@ def _carried_out(
         cause = error.__cause__
         if isinstance(cause, psycopg2.errors.InsufficientPrivilege):
             return [Finding(name, State.NOT_LOOKED_AT, _one_line(error))]
-        if isinstance(cause, psycopg2.errors.QueryCanceled):
+        if isinstance(cause, _LATE):
             late = f"no answer within {SESSION['statement_timeout']}"
             return [Finding(name, State.LOOK, late, "make prove" if name == "ledger" else "")]
-        return [Finding(name, State.BROKEN, _one_line(error), "make warehouse")]
+        command = "make warehouse" if isinstance(cause, _UNPREPARED) else ""
+        return [Finding(name, State.BROKEN, _one_line(error), command)]
 
 
 def _one_line(error: Exception) -> str:

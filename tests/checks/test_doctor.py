@@ -218,6 +218,8 @@ def test_the_rights_of_loader_and_dbt(built: Warehouse, accounts: tuple[str, str
         patch.setenv("DBT_ENV_SECRET_PGPASSWORD", transformer)
         said = f"the loader: {loader} lacks DELETE on staging.user_order_log"
         is_found("rights", BROKEN, said, "make roles")
+        patch.setenv("DBT_USER", "nobody_here")
+        is_found("rights", BROKEN, 'role "nobody_here" does not exist')
         patch.setenv("DBT_USER", f"{DATABASE}_reader")
         said = f"dbt: {DATABASE}_reader does not own mart.d_calendar"
         is_found("rights", BROKEN, said, "make roles")
