@@ -35,10 +35,9 @@ class AlertNotSent(RuntimeError):
 
 def note_failure(context: Context) -> None:
     """Leave the reason of a failed task, and what to do about it, for the notifier of its run."""
-    from loaders.errors import DeliveryRefused
-
     error = context.get("exception")
-    refused = isinstance(getattr(error, "__cause__", None), DeliveryRefused)
+    # Only what was read has rejected lines to look at.
+    refused = getattr(getattr(error, "__cause__", None), "summary", None)
     note = {"reason": reason(error), "do": "python -m loaders quarantine list" if refused else ""}
     context["ti"].xcom_push(FAILURE, note)
 

@@ -182,7 +182,16 @@ def test_of_other_programs_only_the_error_s_name_is_told(alerts: Any) -> None:
     assert len(alerts.reason(TransientError("x" * 5000))) == 500
 
 
-@pytest.mark.parametrize(("cause", "do"), [(DeliveryRefused("no"), True), (None, False)])
+def refused_after_reading() -> DeliveryRefused:
+    refused = DeliveryRefused("no")
+    refused.summary = {"rejected": 3}
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("cause", "do"),
+    [(refused_after_reading(), True), (DeliveryRefused("no"), False), (None, False)],
+)
 def test_a_failed_task_leaves_its_reason(alerts: Any, cause: Exception | None, do: bool) -> None:
     from airflow.sdk.exceptions import AirflowFailException
 
