@@ -9,6 +9,7 @@ import gc
 import logging
 from contextlib import chdir
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,6 +40,8 @@ _MODULES = (
     "requests",
     "upath.implementations.local",
 )
+# Airflow imports it in every task where the packages of the group lineage are installed.
+_LINEAGE = "airflow.providers.openlineage.plugins.openlineage"
 
 # These options override variables DBT_..., which may be meant for other projects.
 _HERE = (
@@ -73,6 +76,8 @@ def load() -> None:
     """
     for module in _MODULES:
         import_module(module)
+    if find_spec("airflow.providers.openlineage"):
+        import_module(_LINEAGE)
     from dbt.adapters.factory import reset_adapters
     from dbt.cli.main import dbtRunner
 
