@@ -30,7 +30,7 @@ ifeq ($(MAKECMDGOALS) $(findstring w,$(firstword -$(MAKEFLAGS))),env w)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run warehouse up down env load dbt docs doctor prove takeover upgrade report roles test test-faults test-report bench lint fmt audit clean
+.PHONY: help run warehouse up down env load dbt docs doctor prove takeover upgrade report roles test test-faults test-report test-workers test-image bench lint fmt audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -88,6 +88,12 @@ bench: $(READY) ## measure what runs cost, compared with other tools: make bench
 
 test-report: $(READY) ## test the page for analysts in a browser
 	@ARGS="-m browser $${ARGS:-$(SIDE_BY_SIDE)}" $(LOCAL) test
+
+test-workers: $(READY) ## test both DAGs on two workers that share no disk; needs redis-server
+	@ARGS="-m workers $$ARGS" $(LOCAL) test
+
+test-image: $(READY) ## check deploy/: its files by their rules, the image's build in a clean root
+	@ARGS="-m image $$ARGS" $(LOCAL) test
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check

@@ -87,14 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "increment":
             delivery = steps.get_increment(delivery.report_id, options.date)
         result = steps.upload(delivery, allow_empty=options.allow_empty, dry_run=options.dry_run)
+        # Now, not at the program's end: a reader that has gone away is met here.
+        print(result.describe(), flush=True)
     except LoaderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader (`| head`) has closed the pipe. Flushing the buffer must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    print(result.describe())
     return 0
 
 

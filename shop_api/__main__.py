@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date
+from ipaddress import ip_address
 from pathlib import Path
 
 from shop_api.generated import (
@@ -36,10 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.recorded is not None and options.fresh_orders:
         parser.error("--fresh-orders: recorded deliveries are served as they are")
+    own_key = options.api_key or os.environ.get(API_KEY_VARIABLE)
+    if not own_key and not _is_this_machine(options.host):
+        parser.error(
+            f"--host {options.host}: everybody knows the default key; give one by --api-key or"
+            f" {API_KEY_VARIABLE}"
+        )
     shop = Shop(
         source=_source(parser, options),
         today=options.today,
-        api_key=options.api_key or os.environ.get(API_KEY_VARIABLE) or DEFAULT_API_KEY,
+        api_key=own_key or DEFAULT_API_KEY,
         running_seconds=options.running_seconds,
         omit_running_status=options.omit_running_status,
     )
@@ -53,6 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"shop_api listening on {base_url}", flush=True)
         signal.sigwait(_STOP_SIGNALS)
     return 0
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, which may mean any address
+        return False
 
 
 def _source(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Source:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,25 @@ def task_state(api: AirflowApi, run: DagRun, task_id: str) -> str | None:
 def returned(api: AirflowApi, run: DagRun, task_id: str) -> Any:
     path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances/{task_id}"
     return api._call("GET", f"{path}/xcomEntries/return_value")["value"]
+
+
+def listening(stack: Stack) -> dict[str, set[str]]:
+    """The addresses on which each part listens, as the kernel writes them."""
+    addresses = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                addresses[f"socket:[{fields[9]}]"] = fields[1].rpartition(":")[0]
+    parts = {record.pid: record.name for record in stack.processes.records()}
+    found: dict[str, set[str]] = {name: set() for name in parts.values()}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            session = int(stat.read_text(errors="replace").rpartition(")")[2].split()[3])
+            sockets = {str(fd.readlink()) for fd in (stat.parent / "fd").iterdir()}
+            if session in parts:
+                found[parts[session]] |= {addresses[s] for s in sockets if s in addresses}
+    return found
 
 
 def query(stack: Stack, statement: str) -> list[tuple[Any, ...]]:

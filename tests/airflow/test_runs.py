@@ -20,6 +20,7 @@ from airflow_runs import (
     backfill,
     clear,
     ended,
+    listening,
     local_stack,
     query,
     returned,
@@ -32,6 +33,7 @@ from airflow_runs import (
 from receivers import datagrams, webhook
 from samples import FEBRUARY_2024, SAMPLES, needs_samples
 from support import write_orders
+from telling import assert_nothing_is_told
 
 from local.airflow_api import AirflowApi, DagRun
 from local.airflow_parts import PARTS
@@ -144,6 +146,11 @@ def service(stack: Stack, source: Any, today: date | None) -> Iterator[None]:
     shop = Shop(source, today=today, api_key=KEY, running_seconds=1)
     with serve(shop, HOST, port):
         yield
+
+
+def written_by(stack: Stack) -> list[Path]:
+    """Where Airflow of this stack, and the programs beside it, write what they have to say."""
+    return [stack.settings.state / "logs", stack.airflow.home / "logs"]
 
 
 def kill_running_tasks(stack: Stack) -> int:
@@ -269,6 +276,7 @@ def test_overlapping_runs_with_a_kill_and_a_cleared_task_converge(
     assert query(stack, DAYS_BY_KIND) == [("history", 23), ("increment", 4)]
     assert query(stack, "select count(distinct date_id) from mart.f_sales") == [(27,)]
     assert_all_was_sent_and_nothing_private(stack, received)
+    assert_nothing_is_told(stack, written_by(stack))
 
 
 def asset_events(api: AirflowApi, run: DagRun) -> dict[str, list[dict[str, str]]]:
@@ -377,6 +385,17 @@ def test_the_main_job_on_real_deliveries_in_either_order(
         meant = {"date": str(day), "allow_empty": True}
         assert ended(airflow, [trigger(airflow, INCREMENT, conf=meant)]) == ["success"]
         assert query(stack, "select max(date_id) from mart.f_sales") == [(20240224,)]
+    assert_nothing_is_told(stack, written_by(stack))
+
+
+def test_what_make_up_starts_listens_on_this_machine_only(
+    stack: Stack, airflow: AirflowApi
+) -> None:
+    found = listening(stack)
+    assert {name for name, addresses in found.items() if addresses} >= {"postgres", "api_server"}
+    # 127.0.0.1 and ::1.
+    loopback = {"0100007F", "00000000000000000000000001000000"}
+    assert set().union(*found.values()) <= loopback, found
 
 
 def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:

@@ -10,8 +10,8 @@ from hostile import LINE_FOR_A_SHELL, ROOT, make, run
 # The targets that users and CI call.
 PROMISED = [
     "run", "warehouse", "up", "down", "env", "load", "dbt", "docs", "doctor", "prove", "takeover",
-    "report", "roles", "test", "test-faults", "test-report", "bench", "lint", "fmt", "audit",
-    "clean",
+    "report", "roles", "test", "test-faults", "test-report", "test-workers", "test-image", "bench",
+    "lint", "fmt", "audit", "clean",
 ]  # fmt: skip
 
 

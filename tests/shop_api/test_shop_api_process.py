@@ -121,7 +121,9 @@ def test_the_key_comes_from_the_option_or_the_environment(start_process: Start) 
         (("--orders-per-day", "5001"), "not in 0 to 5000"),
         (("--recorded", "nowhere"), "no directory of recorded deliveries: nowhere"),
         (("--recorded", ".", "--fresh-orders"), "served as they are"),
-        (("--host", "256.0.0.1"), "cannot listen on 256.0.0.1:0"),
+        (("--host", "256.0.0.1", "--api-key", "own"), "cannot listen on 256.0.0.1:0"),
+        (("--host", "0.0.0.0"), "--host 0.0.0.0: everybody knows the default key"),
+        (("--host", "::"), "--host ::: everybody knows the default key"),
         (("--port", "70000"), "cannot listen on 127.0.0.1:70000"),
     ],
 )
