@@ -119,8 +119,14 @@ def _day(run: dict[str, Any]) -> date:
     return datetime.fromisoformat(run["run_after"]).date() - timedelta(days=1)
 
 
-def late() -> DeadlineAlert:
-    """Return the deadline of a run: LATE after it was queued, whenever that was."""
+def late() -> DeadlineAlert | None:
+    """Return the deadline of a run: LATE after it was queued, whenever that was.
+
+    None if nobody is to be told: `airflow dags test` ends with an error of Airflow's own if a DAG
+    has a deadline.
+    """
+    if not is_wanted():
+        return None
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=LATE,

@@ -409,7 +409,8 @@ def test_dags_test(stack: Stack, airflow: AirflowApi) -> None:
         done = subprocess.run(
             [*local, "airflow", "dags", "test", INCREMENT, "2024-02-29"],
             cwd=ROOT,
-            env=stack.settings.caller,
+            # Airflow cannot end such a run of a DAG that has a deadline.
+            env={**stack.settings.caller, "ALERT_WEBHOOK_URL": ""},
             capture_output=True,
             text=True,
         )
