@@ -85,12 +85,11 @@ def test_a_server_that_only_reads_is_told(
 
 
 def test_no_connection_left_is_told(warehouse: Warehouse) -> None:
-    warehouse.query(f"alter database {DATABASE} connection limit 1")
-    with (
-        closing(warehouse.connect()),
-        pytest.raises(TransientError, match=r"cannot be reached: .*too many connections"),
-    ):
-        clock()
+    with closing(warehouse.connect()) as the_only_one:
+        the_only_one.cursor().execute(f"alter database {DATABASE} connection limit 1")
+        the_only_one.commit()
+        with pytest.raises(TransientError, match=r"cannot be reached: .*too many connections"):
+            clock()
 
 
 def test_a_complaint_of_the_driver_is_no_answer_of_the_warehouse(warehouse: Warehouse) -> None:

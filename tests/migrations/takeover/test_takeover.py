@@ -163,7 +163,8 @@ def _without_times(warehouse: Warehouse) -> dict[str, list[Any]]:
     # A mart that is built again after a kill gets other ids.
     return {
         **everything(warehouse),
-        **contents(warehouse, "staging.delivery", without="finished_at"),
+        **contents(warehouse, "staging.delivery", without=["finished_at"]),
+        **contents(warehouse, "mart.f_delivery_day", without=["loaded_at"]),
         **contents(warehouse, "mart.f_customer_retention", without=["id"]),
     }
 
