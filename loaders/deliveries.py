@@ -8,6 +8,9 @@ from typing import Any, Self
 
 from loaders.errors import TerminalError
 
+# The service keeps the increments of so many days.
+INCREMENT_DAYS = 7
+
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from requests.utils import select_proxy, should_bypass_proxies
 
+from loaders.deliveries import INCREMENT_DAYS
 from local import environment
 from local.kept import KeptValues
 from local.ports import HOST, free_port
@@ -26,8 +27,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 # This folder precedes the environment's programs in the PATH of a person's shell.
 COMMANDS = ROOT / "local" / "commands"
-
-INCREMENT_DAYS = 7
 
 # The stand-in has data around this day; a real service has data around the real day.
 _STAND_IN_TODAY = date(2024, 3, 3)

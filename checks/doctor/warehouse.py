@@ -15,6 +15,7 @@ from checks.doctor.finding import Finding, State
 from checks.doctor.surroundings import room
 from checks.ledger import unbalanced
 from checks.preflight import MIGRATIONS
+from loaders.deliveries import INCREMENT_DAYS
 from loaders.quarantine import WAITING
 
 SUPPORTED = range(15, 19)
@@ -26,8 +27,6 @@ LONG_HELD = timedelta(minutes=10)
 BUILDING = timedelta(hours=1)
 # The hour, in UTC, by which the day before has come where all is well.
 DUE_HOUR = 6
-# The service keeps increments of so many days.
-INCREMENT_DAYS = 7
 # Fewer rejected lines in a week are chance.
 GROWING_LINES = 20
 # What is named of a longer list.

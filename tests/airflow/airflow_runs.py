@@ -11,11 +11,29 @@ from urllib.parse import quote
 
 from local.airflow_api import AirflowApi, DagRun
 from local.pipeline import HISTORY, INCREMENT
+from local.ports import HOST, free_port
 from local.postgres import connect
 from local.settings import Settings
 from local.stack import USER, Stack
 
 PATIENCE_SECONDS = 400
+MODELS = {
+    *("d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"),
+    *("f_shop_retention", "f_customer_cohort", "f_item_cohort", "f_delivery_day"),
+    "restatement_log",
+}
+
+
+def of_service(key: str) -> dict[str, str]:
+    """Return the settings of a report service at a free address, which a test serves."""
+    url = f"http://{HOST}:{free_port()}"
+    return {
+        "REPORT_API_URL": url,
+        "REPORT_STORAGE_URL": url,
+        "REPORT_API_KEY": key,
+        "REPORT_API_NICKNAME": "test",
+        "REPORT_API_COHORT": "1",
+    }
 
 
 @contextmanager

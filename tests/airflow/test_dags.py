@@ -13,14 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow_runs import MODELS
 from support import ROOT, Dbt
 
 DAGS = ROOT / "airflow" / "dags"
-MODELS = {
-    *("d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"),
-    *("f_shop_retention", "f_customer_cohort", "f_item_cohort", "f_delivery_day"),
-    "restatement_log",
-}
 
 DESCRIBE = """
 import json, sys

@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 from airflow_runs import (
+    MODELS,
     PATIENCE_SECONDS,
     backfill,
     clear,
     ended,
     listening,
     local_stack,
+    of_service,
     query,
     returned,
     runs_of_days,
@@ -38,7 +40,7 @@ from telling import assert_nothing_is_told
 from local.airflow_api import AirflowApi, DagRun
 from local.airflow_parts import PARTS
 from local.pipeline import HISTORY, INCREMENT, Pipeline, PipelineError
-from local.ports import HOST, free_port
+from local.ports import HOST
 from local.settings import BIN, ROOT
 from local.stack import Stack
 from local.summary import summary
@@ -50,11 +52,6 @@ from shop_api.shop import Shop
 # All tests share one Airflow, and the last test stops it.
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("airflow")]
 
-MODELS = {
-    *("d_calendar", "d_item", "d_city", "d_customer", "f_sales", "f_customer_retention"),
-    *("f_shop_retention", "f_customer_cohort", "f_item_cohort", "f_delivery_day"),
-    "restatement_log",
-}
 KEY = "the key of the service under test"
 
 DAYS_BY_KIND = """
@@ -121,15 +118,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, received: Received) -> Itera
     if tomorrow - now < timedelta(minutes=10):
         # Around midnight the schedule would begin another day during the tests.
         time.sleep((tomorrow - now).total_seconds())
-    url = f"http://{HOST}:{free_port()}"
-    service = {
-        "REPORT_API_URL": url,
-        "REPORT_STORAGE_URL": url,
-        "REPORT_API_KEY": KEY,
-        "REPORT_API_NICKNAME": "test",
-        "REPORT_API_COHORT": "1",
-    }
-    settings = {**service, **received.settings}
+    settings = {**of_service(KEY), **received.settings}
     with local_stack(tmp_path_factory.mktemp("state"), **settings) as stack:
         yield stack
 

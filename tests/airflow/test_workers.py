@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import psycopg2
 import pytest
-from airflow_runs import ended, local_stack, query, trigger, wait_until
+from airflow_runs import ended, local_stack, of_service, query, trigger, wait_until
 from cluster import REDIS, WORKERS, Cluster, cluster
 from known_shop import KnownShop, lines
 from support import Warehouse, write_orders
@@ -16,7 +16,7 @@ from telling import assert_nothing_is_told
 
 from local.airflow_api import AirflowApi, DagRun
 from local.pipeline import HISTORY, INCREMENT
-from local.ports import HOST, free_port
+from local.ports import HOST
 from local.postgres import connect
 from local.stack import Stack
 from shop_api.recorded import RecordedSource
@@ -65,15 +65,7 @@ def _no_delivery(*_arguments: Any, **_options: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    url = f"http://{HOST}:{free_port()}"
-    service = {
-        "REPORT_API_URL": url,
-        "REPORT_STORAGE_URL": url,
-        "REPORT_API_KEY": KEY,
-        "REPORT_API_NICKNAME": "test",
-        "REPORT_API_COHORT": "1",
-    }
-    with local_stack(tmp_path_factory.mktemp("state"), **service) as stack:
+    with local_stack(tmp_path_factory.mktemp("state"), **of_service(KEY)) as stack:
         yield stack
 
 

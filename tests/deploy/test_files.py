@@ -5,6 +5,7 @@ schemas allow; no secret has a value in them, and nothing is published beyond th
 Not shown: that a container engine or a cluster starts them.
 """
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -15,6 +16,8 @@ import yaml
 from clean_root import instructions
 from groups import installed
 from support import ROOT
+
+from local import environment
 
 DEPLOY = ROOT / "deploy"
 # `helm pull apache-airflow/airflow --untar` brings it.
@@ -48,6 +51,25 @@ def checked(*command: str | Path) -> None:
 
 def test_hadolint_finds_nothing(tools: Path) -> None:
     checked(tools / "hadolint", "--failure-threshold", "style", "Dockerfile")
+
+
+def test_every_secret_of_the_settings_may_come_from_a_file(tmp_path: Path) -> None:
+    settings = [
+        *(*environment.WAREHOUSE, *environment.DBT_ACCOUNT, *environment.REPORT_API),
+        *(*environment.ALERTS, *environment.AIRFLOW_METADATA),
+    ]
+    secret = [name for name in settings if re.search("PASSWORD|KEY|CONN|WEBHOOK", name)]
+    assert len(secret) >= 7
+    (tmp_path / "secret").write_text("from a file\n")
+    files = {f"{name}_FILE": str(tmp_path / "secret") for name in secret}
+    done = subprocess.run(
+        ["/bin/sh", DEPLOY / "entrypoint", "env"],
+        env={"PATH": os.defpath, **files},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {f"{name}=from a file" for name in secret} <= set(done.stdout.splitlines())
 
 
 def test_what_the_image_copies_is_all_that_an_engine_is_sent() -> None:

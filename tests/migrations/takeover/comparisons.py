@@ -1,10 +1,13 @@
 """Catalogue and rows of a warehouse, for comparisons."""
 
+import re
 from collections.abc import Collection
 from typing import Any
 
+import pytest
 from support import Warehouse
 
+from loaders.errors import TerminalError
 from migrations import takeover
 from migrations.takeover.tables import OTHER_MARTS
 
@@ -86,6 +89,16 @@ def everything(warehouse: Warehouse) -> dict[str, list[Any]]:
         " where schemaname in ('staging', 'mart') order by 1"
     )
     return contents(warehouse, *(table for (table,) in tables))
+
+
+def assert_refused(warehouse: Warehouse, sentence: str) -> None:
+    """Fail unless the takeover and its plan say the sentence, and leave everything as it was."""
+    before = catalogue(warehouse), everything(warehouse)
+    for options in ({"plan": True}, {}):
+        with pytest.raises(TerminalError, match=re.escape(sentence)) as refused:
+            taken_over(**options)
+        assert str(refused.value).endswith("Nothing was changed.")
+    assert (catalogue(warehouse), everything(warehouse)) == before
 
 
 # No old pipeline has these tables; the way back leaves them empty.
